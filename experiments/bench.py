@@ -1,0 +1,241 @@
+"""The specimen on the testing machine: what a stage acts upon, and the elementary things a stage can do to it.
+
+A :class:`Bench` is a value: every action returns the steps it took, and the bench that a step leads to.
+The lower platen stands still. The upper one is a hinge on the load line: it may tilt in the sagittal plane, its load
+point follows the actuator; with ``locked`` it may not tilt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kyphos import fem, materials, meshes
+from kyphos.errors import ConvergenceError
+
+Array = NDArray[np.float64]
+Ids = NDArray[np.int64]
+
+TOP, BOTTOM = "superior_platen", "inferior_platen"
+COLLAPSE_SHARE = 0.08  # of the body's height: a force step that sinks further has passed the strength
+
+
+@dataclass(frozen=True)
+class Rebase:
+    """Cells that took the shape of ``points_mm`` (n, 3) as their stress-free configuration."""
+
+    cells: Ids
+    points_mm: Array
+
+
+@dataclass(frozen=True)
+class Controls:
+    """How equilibria are sought: linear solver, step control, report of progress."""
+
+    solver: fem.LinearSolver
+    march: fem.MarchSettings
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Specimen, machine and state.
+
+    Attributes
+    ----------
+    mesh
+        The specimen as meshed.
+    structure, state, load
+        Model, last equilibrium, and the load it balances.
+    field
+        Material of every cell (also ``structure.material``).
+    cavity
+        (m,) bool: emptied by a balloon.
+    cement_share
+        (m,) cement volume fraction, 0..1.
+    rebases
+        Cells with a later stress-free configuration, oldest first.
+    """
+
+    mesh: meshes.SegmentMesh
+    structure: fem.Structure
+    state: fem.State
+    load: fem.Load
+    field: materials.MaterialField
+    cavity: NDArray[np.bool_]
+    cement_share: Array
+    rebases: tuple[Rebase, ...] = ()
+
+    @property
+    def body(self) -> meshes.Body:
+        """The treated vertebral body."""
+        return next(iter(self.mesh.bodies.values()))
+
+    @property
+    def points_mm(self) -> Array:
+        """(n, 3) current node positions."""
+        return np.asarray(self.mesh.points_mm + self.state.displacement_mm)
+
+    @property
+    def axis(self) -> int:
+        """Index of the upper platen's axial freedom in q."""
+        return self.structure.platen_slice(TOP).start + 2
+
+    @property
+    def approach_mm(self) -> float:
+        """How far the load point has moved down."""
+        return -float(self.structure.coordinates(self.state)[self.axis])
+
+    def heights_mm(self) -> dict[str, float]:
+        """Anterior, middle and posterior height of the body, measured on bone."""
+        gauges = self.body.gauges
+        return {place: meshes.gauge_height_mm(gauge, self.points_mm) for place, gauge in gauges.items()}
+
+    def after(self, step: fem.Step) -> Bench:
+        """The bench at an accepted step."""
+        return replace(self, state=step.equilibrium.state, load=step.load)
+
+
+def mount(mesh: meshes.SegmentMesh, field: materials.MaterialField, formulation: NDArray[np.int8]) -> Bench:
+    """Put an untouched specimen between the platens, unloaded."""
+    structure = fem.Structure(
+        fem.discretise(mesh.points_mm, mesh.cells, formulation),
+        field,
+        (_platen(mesh, TOP), _platen(mesh, BOTTOM)),
+    )
+    state = structure.initial_state(field.initial_state())
+    bench = Bench(
+        mesh,
+        structure,
+        state,
+        structure.free_load(state),
+        field,
+        np.zeros(len(mesh.cells), dtype=bool),
+        np.zeros(len(mesh.cells)),
+    )
+    return replace(bench, load=force_load(bench, 0.0))
+
+
+def _platen(mesh: meshes.SegmentMesh, name: str) -> fem.Platen:
+    nodes = mesh.node_sets[name]
+    body = next(iter(mesh.bodies.values()))
+    centre = np.array([*body.centre_mm[:2], mesh.points_mm[nodes, 2].mean()])
+    return fem.Platen(name, nodes, centre)
+
+
+def on_load_line(bench: Bench, offset_anterior_mm: float) -> Bench:
+    """The same position with the hinge moved to another load line; forces stay as they are told about the new one."""
+    index = next(i for i, p in enumerate(bench.structure.platens) if p.name == TOP)
+    platen = bench.structure.platens[index]
+    centre = _platen(bench.mesh, TOP).centre_mm + np.array([0.0, offset_anterior_mm, 0.0])
+    moved, motion = fem.moved_centre(platen, bench.state.motion[index], centre)
+    platens = tuple(moved if i == index else p for i, p in enumerate(bench.structure.platens))
+    motions = bench.state.motion.copy()
+    motions[index] = motion
+    state = replace(bench.state, motion=motions)
+    structure = replace(bench.structure, platens=platens)
+    value = structure.coordinates(state)
+    return replace(bench, structure=structure, state=state, load=replace(bench.load, value=value))
+
+
+def _held(bench: Bench, locked: bool) -> fem.Load:
+    """Lower platen still, upper one guided, axial freedom open, cavities kept at their volume."""
+    load = bench.structure.free_load(bench.state)
+    fixed = load.fixed.copy()
+    fixed[bench.structure.platen_slice(BOTTOM)] = True
+    top = bench.structure.platen_slice(TOP).start
+    fixed[[top, top + 1, top + 4, top + 5]] = True
+    fixed[top + 3] = locked
+    return replace(load, fixed=fixed)
+
+
+def force_load(bench: Bench, force_n: float, locked: bool = False) -> fem.Load:
+    """Axial compression ``force_n`` on the load line."""
+    load = _held(bench, locked)
+    force = load.force.copy()
+    force[bench.axis] = -force_n
+    return replace(load, force=force)
+
+
+def drive_load(bench: Bench, approach_mm: float, locked: bool = False) -> fem.Load:
+    """The load point pressed down to ``approach_mm`` below its first position."""
+    load = _held(bench, locked)
+    fixed, value = load.fixed.copy(), load.value.copy()
+    fixed[bench.axis] = True
+    value[bench.axis] = -approach_mm
+    return replace(load, fixed=fixed, value=value)
+
+
+def carried_n(bench: Bench, equilibrium: fem.Equilibrium) -> float:
+    """Axial compression that the upper platen carries, N."""
+    return -float(equilibrium.reactions_n[bench.axis])
+
+
+def current_force_n(bench: Bench, controls: Controls) -> float:
+    """Axial compression in the present state, from a fresh evaluation, N."""
+    evaluation = bench.structure.evaluate(bench.state)
+    if evaluation is None:
+        raise ConvergenceError("the saved state cannot be evaluated")
+    return -float(fem.reactions(bench.structure, evaluation, bench.state)[bench.axis])
+
+
+def to_force(bench: Bench, force_n: float, controls: Controls, locked: bool = False) -> Iterator[fem.Step]:
+    """Bring the axial compression to ``force_n``.
+
+    Raises
+    ------
+    ConvergenceError
+        No equilibrium; also where one step sinks by more than 8 % of the body's height: the specimen has
+        given way and lands far from where it was, which force control cannot follow.
+    """
+    start = force_load(bench, current_force_n(bench, controls), locked)
+    end = force_load(bench, force_n, locked)
+    before = bench.approach_mm
+    for step in fem.march(bench.structure, bench.state, start, end, controls.solver, controls.march):
+        now = bench.after(step)
+        sunk = now.approach_mm - before
+        if sunk > COLLAPSE_SHARE * bench.body.height_mm and force_n > 0.0:
+            raise ConvergenceError(
+                f"the specimen collapses under {carried_n(now, step.equilibrium):.0f} N on the way to {force_n:.0f} N "
+                f"(the load point sank {sunk:.1f} mm at once): the load lies above its strength. "
+                "Try a lower force, or displacement control."
+            )
+        before = now.approach_mm
+        yield step
+
+
+def last(bench: Bench, steps: Iterator[fem.Step]) -> Bench:
+    """The bench after the last of some steps."""
+    for step in steps:
+        bench = bench.after(step)
+    return bench
+
+
+def with_material(bench: Bench, cells: Ids, law: Any, parameters: Array) -> Bench:
+    """Give cells another material, virgin and with no enhanced strain left over."""
+    field = bench.field.replace(cells, law, parameters)
+    history = field.carry_state(bench.state.history, fresh=cells)
+    state = replace(bench.state, history=history)
+    return replace(bench, structure=replace(bench.structure, material=field), state=state, field=field)
+
+
+def with_cavities(bench: Bench, cavities: tuple[fem.Cavity, ...], pressure_mpa: Array) -> Bench:
+    """Fill sets of cells with fluids, or (none given) drain them all."""
+    structure = replace(bench.structure, cavities=cavities)
+    state = replace(bench.state, pressure_mpa=np.asarray(pressure_mpa, dtype=np.float64))
+    return replace(bench, structure=structure, state=state)
+
+
+def rebased(bench: Bench, cells: Ids) -> Bench:
+    """Make the present shape of ``cells`` their stress-free configuration."""
+    rebase = Rebase(cells, bench.points_mm)
+    mesh = bench.structure.mesh.rebased(cells, rebase.points_mm)
+    alpha = bench.state.alpha.copy()
+    own = mesh.enhanced_index[cells]
+    alpha[own[own >= 0]] = 0.0
+    structure = replace(bench.structure, mesh=mesh)
+    state = replace(bench.state, alpha=alpha)
+    return replace(bench, structure=structure, state=state, rebases=(*bench.rebases, rebase))

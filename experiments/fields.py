@@ -1,0 +1,61 @@
+"""The fields at the end of a stage, as they are saved: one value per cell, displacements per point."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kyphos import fem, meshes
+from kyphos.errors import ConvergenceError
+
+from .bench import Bench
+
+BONE = {"damage": "damage", "fatigue_damage": "fatigue_damage", "creep_strain": "creep_strain_eq", "crush": "kappa"}
+
+
+def stage_fields(bench: Bench) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """Point data and cell data of a bench.
+
+    Returns
+    -------
+    point_data
+        ``displacement_mm`` (n, 3).
+    cell_data
+        ``stress_mpa`` (m, 6; Cauchy, mean over the cell), ``von_mises_mpa`` (m,; of that mean), ``strain`` (m, 6; logarithmic), ``plastic_strain`` (m, 6),
+        ``damage``, ``fatigue_damage``, ``creep_strain``, ``crush`` (m,), ``cement_fraction`` (m,), ``is_cavity`` (m,).
+
+    Raises
+    ------
+    ConvergenceError
+        The state cannot be evaluated (a cell is inverted).
+    """
+    evaluation = bench.structure.evaluate(bench.state)
+    if evaluation is None:
+        raise ConvergenceError("the fields of an inverted mesh cannot be saved")
+    mesh, history = bench.structure.mesh, bench.state.history
+    weight = mesh.weight / mesh.weight.sum(axis=1, keepdims=True)
+
+    def mean(values: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(np.einsum("mq,mq...->m...", weight, values))
+
+    stress = mean(fem.cauchy_stress(mesh, bench.state, evaluation.response.stress))
+    cells: dict[str, NDArray[Any]] = {
+        "stress_mpa": stress,
+        "von_mises_mpa": fem.von_mises(stress),
+        "strain": mean(evaluation.strain),
+        "plastic_strain": mean(bench.field.state_field(history, "plastic_strain")),
+        "cement_fraction": bench.cement_share,
+        "is_cavity": bench.cavity.astype(np.int8),
+    }
+    for name, variable in BONE.items():
+        cells[name] = mean(bench.field.state_field(history, variable))
+    return {"displacement_mm": bench.state.displacement_mm}, cells
+
+
+def write_fields(path: Path, bench: Bench) -> None:
+    """Save the fields of a bench with its mesh (reference coordinates) as VTU."""
+    point_data, cell_data = stage_fields(bench)
+    meshes.write_vtu(path, bench.mesh, point_data=point_data, cell_data=cell_data)

@@ -1,0 +1,103 @@
+"""What a run found, by its pinned names. Definitions: section 2 of ``docs/physics.md``."""
+
+from __future__ import annotations
+
+from kyphos import meshes
+
+from .bench import Bench
+from .plan import Stage
+from .stages import Ended
+from .store import Outcome
+
+PLACES = ("anterior", "middle", "posterior")
+UNITS = {"_mm": "mm", "_n": "N", "_n_per_mm": "N/mm", "_mpa": "MPa", "_ml": "mL", "_s": "s"}
+SUMMED = ("cycles", "equilibria")
+
+Outcomes = dict[str, Outcome]
+
+
+def after_stage(before: Outcomes, stage: Stage, ended: Ended, started: Bench) -> Outcomes:
+    """All outcomes once ``stage`` is over.
+
+    Heights and test results carry the stage's name; ``started`` is the bench before the stage.
+    """
+    results = dict(before)
+    heights = ended.bench.heights_mm()
+    if "heights" in stage.record:
+        for place in PLACES:
+            results[f"height_{stage.name}_{place}_mm"] = Outcome(heights[place], "mm")
+    for name, value in ended.outcomes.items():
+        if name in ("stiffness_n_per_mm", "strength_n"):
+            kind, _, unit = name.partition("_")
+            results[f"{kind}_{stage.name}_{unit}"] = _outcome(name, value)
+        elif name in SUMMED and name in results:
+            results[name] = Outcome(results[name].value + value, "1")
+        else:
+            results[name] = _outcome(name, value)
+    if stage.kind == "unload":
+        results |= _recoil(ended.bench, started)
+    return results | _shares(results)
+
+
+def _outcome(name: str, value: float) -> Outcome:
+    unit = next((unit for ending, unit in reversed(UNITS.items()) if name.endswith(ending)), "1")
+    return Outcome(value, unit)
+
+
+def _recoil(bench: Bench, started: Bench) -> Outcomes:
+    """Share of the imposed deformation that comes back on unloading."""
+    results = {}
+    now, crushed = bench.heights_mm(), started.heights_mm()
+    for place in PLACES:
+        intact = meshes.gauge_height_mm(bench.body.gauges[place], bench.mesh.points_mm)
+        if crushed[place] < intact:
+            share = (now[place] - crushed[place]) / (intact - crushed[place])
+            results[f"recoil_{place}"] = Outcome(share, "1")
+    return results
+
+
+def _shares(results: Outcomes) -> Outcomes:
+    """Restoration, deflation loss, retention and loss, wherever the heights that they need are known."""
+    shares = {}
+    for place in PLACES:
+        h = {
+            state: results[name].value
+            for state in ("intact", "fractured", "reduced", "deflated", "treated", "cycled")
+            if (name := f"height_{state}_{place}_mm") in results
+        }
+        shares |= {f"{share}_{place}": value for share, value in _shares_of(h).items()}
+    return shares
+
+
+def _shares_of(h: dict[str, float]) -> Outcomes:
+    """The four shares of one place from its heights ``h`` (mm) by state; a share with no base is left out."""
+    ratios = {
+        "restoration": (("treated", "fractured"), ("intact", "fractured")),
+        "deflation_loss": (("reduced", "deflated"), ("reduced", "fractured")),
+        "retention": (("cycled", "fractured"), ("treated", "fractured")),
+    }
+    shares = {}
+    for name, (part, whole) in ratios.items():
+        if {*part, *whole} <= h.keys() and h[whole[0]] > h[whole[1]]:
+            shares[name] = Outcome((h[part[0]] - h[part[1]]) / (h[whole[0]] - h[whole[1]]), "1")
+    if {"treated", "cycled", "intact"} <= h.keys():
+        shares["loss"] = Outcome((h["treated"] - h["cycled"]) / h["intact"], "1")
+    return shares
+
+
+def note(stage: Stage, results: Outcomes) -> str:
+    """A few words on what a stage found."""
+    parts = []
+    height = results.get(f"height_{stage.name}_anterior_mm")
+    if height is not None:
+        parts.append(f"anterior height {height.value:.2f} mm")
+    for kind, unit in (("stiffness", "n_per_mm"), ("strength", "n")):
+        outcome = results.get(f"{kind}_{stage.name}_{unit}")
+        if outcome is not None:
+            parts.append(f"{kind} {outcome.value:.0f} {outcome.unit}")
+    if stage.kind == "reduce" and "balloon_peak_pressure_mpa" in results:
+        volume, pressure = results["balloon_volume_ml"].value, results["balloon_peak_pressure_mpa"].value
+        parts.append(f"balloons {volume:.1f} mL, {pressure:.2f} MPa")
+    if stage.kind == "unload" and "recoil_anterior" in results:
+        parts.append(f"recoil {results['recoil_anterior'].value:.0%}")
+    return ", ".join(parts)

@@ -1,0 +1,319 @@
+"""The explicit, ordered list of stages behind a study: what is done to the specimen, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, Strict, model_validator
+
+from kyphos.experiments.tables import (
+    SMALLEST_FORCE_N,
+    Approach,
+    Cement,
+    Count,
+    Cycling,
+    Force,
+    Fracture,
+    Measure,
+    Method,
+    Number,
+    Procedure,
+    Shape,
+    Table,
+)
+
+Outcome = Literal["heights", "stiffness", "strength", "pressure"]
+Outcomes = Annotated[tuple[Outcome, ...], Strict(False)]
+NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
+
+
+class StageTable(Table):
+    """What all stages share: a name, a line of load, the outcomes recorded at the end.
+
+    The name is the word that the outcomes carry: stage ``treated`` records ``height_treated_anterior_mm``.
+    """
+
+    name: str = Field(
+        default="", pattern=NAME_PATTERN, max_length=40, description="unique; default: the kind"
+    )
+    offset_anterior_mm: Number = Field(
+        default=0.0, ge=-30, le=30, description="load line in front of the centre"
+    )
+    record: Outcomes = Field(default=(), description="outcomes recorded at the end")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_after_kind(cls, raw: object) -> object:
+        if isinstance(raw, dict) and "name" not in raw:
+            return {**raw, "name": cls.model_fields["kind"].default}
+        return raw
+
+
+class SteadyStage(StageTable):
+    """A stage that ends at one force, reached or kept for some time."""
+
+    force_n: Force = Field(
+        default=0.0, ge=0, le=20_000, description="axial compression at the end of the stage"
+    )
+    duration_s: Number = Field(
+        default=0.0, ge=0, le=1e7, description="time under load; 0 = too short to creep"
+    )
+
+
+class LoadStage(StageTable):
+    """Load to a force, or to a platen displacement, and stay there."""
+
+    kind: Literal["load"] = "load"
+    control: Literal["force", "displacement"] = Field(default="force", description="what is prescribed")
+    force_n: Force | None = Field(
+        default=None, ge=0, le=20_000, description="axial compression, under force control"
+    )
+    displacement_mm: Number | None = Field(
+        default=None, ge=-20, le=20, description="platen approach, compression +"
+    )
+    duration_s: Number = Field(
+        default=0.0, ge=0, le=1e7, description="time under load; 0 = too short to creep"
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.control == "force") != (self.force_n is not None):
+            raise ValueError('force_n is needed with control = "force", and only then')
+        if (self.control == "displacement") != (self.displacement_mm is not None):
+            raise ValueError('displacement_mm is needed with control = "displacement", and only then')
+        return self
+
+
+class HoldStage(StageTable):
+    """Wait at constant force (creep), or at constant platen position (relaxation)."""
+
+    kind: Literal["hold"] = "hold"
+    control: Literal["force", "displacement"] = Field(default="force", description="what is held constant")
+    force_n: Force | None = Field(
+        default=None, ge=0, le=20_000, description="axial compression, under force control"
+    )
+    duration_s: Number = Field(default=900.0, gt=0, le=1e7, description="time held")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.control == "force") != (self.force_n is not None):
+            raise ValueError('force_n is needed with control = "force", and only then')
+        return self
+
+
+class UnloadStage(SteadyStage):
+    """Unload to ``force_n`` (the preload, or zero)."""
+
+    kind: Literal["unload"] = "unload"
+    control: Literal["force"] = Field(default="force", description="what is prescribed")
+
+
+class FractureStage(StageTable):
+    """Crush under displacement control until the anterior height has shrunk by the named share."""
+
+    kind: Literal["fracture"] = "fracture"
+    control: Literal["displacement"] = Field(default="displacement", description="what is prescribed")
+    anterior_height_loss: Number = Field(
+        default=0.25, ge=0.02, le=0.6, description="share of intact anterior height"
+    )
+    offset_anterior_mm: Number = Field(
+        default=10.0, ge=-30, le=30, description="load line in front of the centre"
+    )
+    duration_s: Number = Field(
+        default=0.0, ge=0, le=1e7, description="time under load; 0 = too short to creep"
+    )
+
+
+class ReduceStage(SteadyStage):
+    """Inflate balloons at constant force until the volume or the pressure limit is reached."""
+
+    kind: Literal["reduce"] = "reduce"
+    control: Literal["force"] = Field(default="force", description="what is prescribed")
+    force_n: Force = Field(default=100.0, ge=0, le=20_000, description="axial compression meanwhile")
+    approach: Approach = Field(default="bipedicular", description="two balloons or one")
+    balloon_volume_ml: Number = Field(default=4.0, ge=0.1, le=10, description="target volume of each balloon")
+    balloon_pressure_limit_mpa: Number = Field(default=2.0, ge=0.05, le=5, description="inflation stops here")
+    record: Outcomes = Field(default=("heights", "pressure"), description="outcomes recorded at the end")
+
+
+class DeflateStage(SteadyStage):
+    """Remove the balloons at constant force: an empty cavity is left."""
+
+    kind: Literal["deflate"] = "deflate"
+    control: Literal["force"] = Field(default="force", description="what is prescribed")
+    force_n: Force = Field(default=100.0, ge=0, le=20_000, description="axial compression meanwhile")
+    record: Outcomes = Field(default=("heights",), description="outcomes recorded at the end")
+
+
+class CementStage(SteadyStage):
+    """Let cement enter stress-free in the current configuration, at constant force."""
+
+    kind: Literal["cement"] = "cement"
+    control: Literal["force"] = Field(default="force", description="what is prescribed")
+    force_n: Force = Field(default=100.0, ge=0, le=20_000, description="axial compression meanwhile")
+    card: str = Field(default="pmma", min_length=1, description="material card of the cement")
+    volume_ml: Number = Field(default=6.0, ge=0.1, le=30, description="injected volume")
+    shape: Shape = Field(default="bolus", description="in the cavity, or between the trabeculae")
+
+
+class CycleStage(StageTable):
+    """Load cycles between two forces, ending at the valley."""
+
+    kind: Literal["cycle"] = "cycle"
+    control: Literal["force"] = Field(default="force", description="what is prescribed")
+    count: Count = Field(default=500, ge=1, le=100_000_000, description="load cycles")
+    min_n: Force = Field(default=100.0, ge=0, le=20_000, description="valley of the cycle, compression")
+    max_n: Force = Field(
+        default=600.0, ge=SMALLEST_FORCE_N, le=20_000, description="peak of the cycle, compression"
+    )
+    frequency_hz: Number = Field(default=1.0, ge=0.001, le=50, description="cycles per second")
+    method: Method = Field(default="jump", description="cycle jump, or every cycle solved")
+    dwell_fraction: Number = Field(
+        default=0.5, gt=0, le=1, description="share of a period at peak load, for creep"
+    )
+    jump_tolerance: Number = Field(
+        default=0.005, ge=1e-6, le=0.2, description="error of a jump over its height loss"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_n >= self.max_n:
+            raise ValueError(f"min_n = {self.min_n:g} N must lie below max_n = {self.max_n:g} N")
+        return self
+
+    @property
+    def force_n(self) -> float:
+        """Axial compression at the end of the stage: the valley, N."""
+        return self.min_n
+
+    @property
+    def duration_s(self) -> float:
+        """Time that the cycles take, s."""
+        return self.count / self.frequency_hz
+
+
+class MeasureStage(SteadyStage):
+    """Measure heights at ``force_n`` and stiffness; strength is measured on a copy, so nothing is harmed."""
+
+    kind: Literal["test"] = "test"
+    control: Literal["force"] = Field(default="force", description="what is prescribed")
+    force_n: Force = Field(default=100.0, ge=0, le=20_000, description="reference preload of the heights")
+    stiffness_low_n: Force = Field(
+        default=100.0, ge=0, le=20_000, description="lower load of the secant stiffness"
+    )
+    stiffness_high_n: Force = Field(
+        default=600.0, ge=SMALLEST_FORCE_N, le=20_000, description="its upper load"
+    )
+    strength_strain: Number = Field(
+        default=0.04, ge=0.005, le=0.3, description="strength: maximum up to this strain"
+    )
+    record: Outcomes = Field(default=("heights", "stiffness"), description="outcomes recorded at the end")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.stiffness_low_n >= self.stiffness_high_n:
+            raise ValueError(
+                f"stiffness_low_n = {self.stiffness_low_n:g} N must lie below "
+                f"stiffness_high_n = {self.stiffness_high_n:g} N"
+            )
+        return self
+
+
+Stage = (
+    LoadStage
+    | HoldStage
+    | UnloadStage
+    | FractureStage
+    | ReduceStage
+    | DeflateStage
+    | CementStage
+    | CycleStage
+    | MeasureStage
+)
+KINDS: dict[str, type[StageTable]] = {
+    "load": LoadStage,
+    "hold": HoldStage,
+    "unload": UnloadStage,
+    "fracture": FractureStage,
+    "reduce": ReduceStage,
+    "deflate": DeflateStage,
+    "cement": CementStage,
+    "cycle": CycleStage,
+    "test": MeasureStage,
+}
+
+
+def expand(
+    fracture: Fracture,
+    procedure: Procedure,
+    cement: Cement | None,
+    cycling: tuple[Cycling, ...],
+    test: Measure,
+) -> tuple[Stage, ...]:
+    """Return the stages that the shorthand tables stand for, in order.
+
+    Blocks of no cycles and holds of no duration are left out; so is the last test when nothing was cycled.
+    ``cement`` is ignored, and may be None, when the procedure's kind is ``none``.
+    """
+    preload_n = procedure.preload_n
+    stages: list[Stage] = [_test("intact", preload_n, test, strength=True)]
+    stages += _fracture_stages(fracture, preload_n)
+    stages.append(_test("fractured", preload_n, test))
+    if procedure.kind != "none":
+        stages += _treatment_stages(procedure, cement or Cement())
+        stages.append(_test("treated", preload_n, test, strength=True))
+    cycles = [_cycle(number, block) for number, block in enumerate(cycling, 1) if block.count]
+    stages += cycles
+    if cycles:
+        stages.append(_test("cycled", preload_n, test))
+    return tuple(stages)
+
+
+def default_shape(kind: str) -> Shape:
+    """Return where cement goes when a study does not say: into the cavity, if there is one."""
+    return "bolus" if kind == "kyphoplasty" else "interdigitated"
+
+
+def _test(name: str, preload_n: float, test: Measure, strength: bool = False) -> MeasureStage:
+    record: tuple[Outcome, ...] = (
+        ("heights", "stiffness", "strength") if strength else ("heights", "stiffness")
+    )
+    return MeasureStage(name=name, force_n=preload_n, record=record, **test.model_dump())
+
+
+def _fracture_stages(fracture: Fracture, preload_n: float) -> Iterator[Stage]:
+    offset_mm = fracture.offset_anterior_mm
+    yield FractureStage(
+        name="fracture", offset_anterior_mm=offset_mm, anterior_height_loss=fracture.anterior_height_loss
+    )
+    if fracture.hold_s > 0.0:
+        yield HoldStage(
+            name="hold", control="displacement", offset_anterior_mm=offset_mm, duration_s=fracture.hold_s
+        )
+    yield UnloadStage(name="unload", force_n=preload_n, offset_anterior_mm=offset_mm)
+
+
+def _treatment_stages(procedure: Procedure, cement: Cement) -> Iterator[Stage]:
+    preload_n = procedure.preload_n
+    if procedure.kind == "kyphoplasty":
+        yield ReduceStage(
+            name="reduced",
+            force_n=preload_n,
+            approach=procedure.approach,
+            balloon_volume_ml=procedure.balloon_volume_ml,
+            balloon_pressure_limit_mpa=procedure.balloon_pressure_limit_mpa,
+        )
+        if procedure.deflate:
+            yield DeflateStage(name="deflated", force_n=preload_n)
+    yield CementStage(
+        name="cement",
+        force_n=preload_n,
+        card=cement.card,
+        volume_ml=cement.volume_ml,
+        shape=cement.shape or default_shape(procedure.kind),
+    )
+
+
+def _cycle(number: int, block: Cycling) -> CycleStage:
+    return CycleStage(name=f"cycle_{number}", **block.model_dump())

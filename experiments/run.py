@@ -1,0 +1,188 @@
+"""From a study to a results folder: walk the stages, measure, save, so that a kill loses one stage at most."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from kyphos import fem, materials, meshes
+from kyphos.errors import StudyError
+from kyphos.units import MM3_PER_ML
+
+from . import outcomes as found
+from .bench import Bench, Controls, mount
+from .checkpoint import pack, unpack
+from .fields import write_fields
+from .plan import CementStage, Stage
+from .progress import Reporter, SilentReporter, Step
+from .result import Result, load_result
+from .spec import StudySpec
+from .specimen import build_mesh
+from .stages import Ended, Solved, run_stage
+from .store import HistoryRow, Outcome, RunStore, open_run
+from .tables import Solver
+
+BENDING = ("shell", "superior_endplate", "inferior_endplate")  # thin parts: enhanced strain
+
+
+def run_study(spec: StudySpec, out: Path, *, resume: bool = False, reporter: Reporter | None = None) -> Result:
+    """Run all stages of a study and save everything the results folder holds but the pictures.
+
+    Parameters
+    ----------
+    spec
+        A resolved study.
+    out
+        Results folder; see ``open_run`` for what is accepted.
+    resume
+        Go on after the last finished stage.
+    reporter
+        Told of every stage and step; default: silence.
+
+    Raises
+    ------
+    ConvergenceError
+        A stage found no equilibrium. All stages before it, and its history so far, are saved.
+    InputError
+        Bad study, data or folder.
+    """
+    listener = reporter or SilentReporter()
+    fem.use_threads(spec.solver.threads)
+    mesh = build_mesh(spec)
+    bench = specimen_bench(mesh)
+    _check_cement(spec, bench)
+    store = open_run(out, spec, resume=resume)
+    with store.session():
+        _describe(store, mesh)
+        first, results = 0, dict[str, Outcome]()
+        kept = store.latest_checkpoint()
+        if kept is not None:
+            bench, first = unpack(kept.arrays, kept.meta["bench"], bench), kept.index + 1
+            results = {name: Outcome(*entry) for name, entry in kept.meta["outcomes"].items()}
+        names = [stage.name for stage in spec.stage]
+        listener.run_started(spec.name, names, names[first - 1] if first else None)
+        controls = _controls(spec.solver)
+        for index in range(first, len(spec.stage)):
+            bench, results = _one_stage(index, spec, bench, results, controls, store, listener)
+        results["wall_s"] = Outcome(store.wall_s, "s")
+        store.write_outcomes(results)
+    return load_result(out)
+
+
+def specimen_bench(mesh: meshes.SegmentMesh) -> Bench:
+    """Put a meshed specimen with its bone between the platens."""
+    formulation = np.full(len(mesh.cells), fem.FORMULATIONS["mean_dilatation"], dtype=np.int8)
+    thin = np.array([name.rpartition(".")[2] in BENDING for name in mesh.region_names])
+    formulation[thin[mesh.region]] = fem.FORMULATIONS["enhanced"]
+    volume = fem.discretise(mesh.points_mm, mesh.cells).weight.sum(axis=1)
+    field = materials.bone_field(
+        mesh.region_names, mesh.region, mesh.density_g_per_cc, np.cbrt(volume)
+    )
+    return mount(mesh, field, formulation)
+
+
+def _controls(solver: Solver) -> Controls:
+    newton = fem.NewtonSettings(
+        residual_tolerance=solver.residual_tolerance,
+        minimum_load_n=solver.residual_floor_n / solver.residual_tolerance,
+        max_iterations=solver.max_iterations,
+    )
+    march = fem.MarchSettings(first=solver.initial_step, smallest=solver.min_step, newton=newton)
+    return Controls(fem.LaggedDirectSolver(), march)
+
+
+def _check_cement(spec: StudySpec, bench: Bench) -> None:
+    """More cement than the body holds is refused before anything is solved."""
+    body_ml = bench.body.volume_mm3 / MM3_PER_ML
+    for stage in spec.stage:
+        if isinstance(stage, CementStage) and stage.volume_ml > 0.8 * body_ml:
+            raise StudyError(
+                f"stage {stage.name!r}: volume_ml = {stage.volume_ml:g} is more cement than the body of {body_ml:.1f} mL can take; "
+                f"allowed: up to {0.8 * body_ml:.1f} mL (80 % of it). Usual volumes are 2 to 8 mL."
+            )
+
+
+def _describe(store: RunStore, mesh: meshes.SegmentMesh) -> None:
+    digest = hashlib.sha256()
+    for array in (mesh.points_mm, mesh.cells, mesh.region, mesh.density_g_per_cc):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    store.update_manifest(
+        mesh_hash=digest.hexdigest(),
+        region_names=list(mesh.region_names),
+        mesh={"points": len(mesh.points_mm), "cells": len(mesh.cells), "unknowns": 3 * len(mesh.points_mm)},
+    )
+
+
+def _one_stage(
+    index: int,
+    spec: StudySpec,
+    bench: Bench,
+    results: dict[str, Outcome],
+    controls: Controls,
+    store: RunStore,
+    listener: Reporter,
+) -> tuple[Bench, dict[str, Outcome]]:
+    stage = spec.stage[index]
+    start, solves = time.perf_counter(), controls.solver.record
+    listener.stage_started(index, stage.name, stage.kind)
+    ended, equilibria = _walk(stage, bench, controls, store, listener)
+    results = found.after_stage(results, stage, ended, bench)
+    wall_s = time.perf_counter() - start
+    if spec.output.fields:
+        store.write_fields(index, stage.name, lambda path: write_fields(path, ended.bench))
+    store.write_outcomes(results)
+    now = controls.solver.record
+    store.record_stage(
+        index,
+        stage.name,
+        wall_s,
+        equilibria=equilibria,
+        linear_solves=now.solves - solves.solves,
+        factorisations=now.factorisations - solves.factorisations,
+    )
+    arrays, meta = pack(ended.bench)
+    saved = {name: (outcome.value, outcome.unit) for name, outcome in results.items()}
+    store.save_checkpoint(index, stage.name, arrays, {"bench": meta, "outcomes": saved})
+    listener.stage_finished(stage.name, wall_s, found.note(stage, results))
+    return ended.bench, results
+
+
+def _walk(stage: Stage, bench: Bench, controls: Controls, store: RunStore, listener: Reporter) -> tuple[Ended, int]:
+    """Exhaust a stage's equilibria into the history; returns its end and their number."""
+    running = run_stage(stage, bench, controls)
+    count, clock = 0, time.perf_counter()
+    while True:
+        try:
+            solved = next(running)
+        except StopIteration as stop:
+            return stop.value, count
+        count += 1
+        row = _row(stage.name, solved)
+        store.append_history(replace(row, wall_s=time.perf_counter() - clock))
+        clock = time.perf_counter()
+        listener.step(
+            Step(min(solved.share, 1.0), solved.load_n, solved.cycle, row.iterations, row.residual_n)
+        )
+
+
+def _row(stage: str, solved: Solved) -> HistoryRow:
+    heights = solved.bench.heights_mm()
+    equilibrium = solved.equilibrium
+    return HistoryRow(
+        stage=stage,
+        cycle=solved.cycle,
+        load_n=solved.load_n,
+        displacement_mm=solved.bench.approach_mm,
+        height_anterior_mm=heights["anterior"],
+        height_middle_mm=heights["middle"],
+        height_posterior_mm=heights["posterior"],
+        pressure_mpa=solved.pressure_mpa,
+        volume_ml=solved.volume_ml,
+        iterations=equilibrium.iterations,
+        residual_n=equilibrium.residuals_n[-1],
+        balance=equilibrium.balance,
+    )

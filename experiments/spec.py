@@ -1,0 +1,264 @@
+"""The study: what is asked of the bench, read from TOML and resolved to the last number."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, Strict, ValidationError, model_validator
+
+from kyphos.errors import StudyError
+from kyphos.experiments import toml_text
+from kyphos.experiments.explain import explain
+from kyphos.experiments.plan import Stage, default_shape, expand
+from kyphos.experiments.tables import (
+    Cement,
+    Cycling,
+    Fracture,
+    Measure,
+    Mesh,
+    Output,
+    Procedure,
+    Solver,
+    Specimen,
+    Table,
+)
+
+DEFAULT_STUDY = "kyphoplasty-pmma"
+SHORTHAND = ("fracture", "procedure", "cement", "cycling", "test")
+
+_PROTOCOLS = files("kyphos.experiments") / "protocols"
+
+TaggedStage = Annotated[Stage, Field(discriminator="kind")]
+
+
+class StudySpec(Table):
+    """A whole study, resolved: ``stage`` is always the full, ordered list of what is done.
+
+    The tables ``fracture``, ``procedure``, ``cement``, ``cycling`` and ``test`` are shorthand for that list.
+    A study that lists its stages itself has none of them (they are None here); one that gives both, as
+    ``case.toml`` does, must say the same thing twice.
+    """
+
+    name: str = Field(
+        default="study", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="default: the file's name"
+    )
+    description: str = Field(default="", description="one line on what the study is for")
+    specimen: Specimen = Field(default_factory=Specimen)
+    fracture: Fracture | None = None
+    procedure: Procedure | None = None
+    cement: Cement | None = None
+    cycling: Annotated[tuple[Cycling, ...], Strict(False)] | None = None
+    test: Measure | None = None
+    mesh: Mesh = Field(default_factory=Mesh)
+    solver: Solver = Field(default_factory=Solver)
+    output: Output = Field(default_factory=Output)
+    stage: Annotated[tuple[TaggedStage, ...], Strict(False)] = ()
+
+    @model_validator(mode="after")
+    def _resolve(self) -> Self:
+        written = self.stage
+        if not written or any(getattr(self, table) is not None for table in SHORTHAND):
+            self._fill_shorthand()
+        if not written:
+            object.__setattr__(self, "stage", self._expanded())
+        elif self.procedure is not None:
+            _check_same(written, self._expanded())
+        _check_names(self.stage)
+        return self
+
+    def _fill_shorthand(self) -> None:
+        """Give every shorthand table that is left out its defaults; no procedure, no cement."""
+        procedure = self.procedure or Procedure()
+        cement = self.cement or Cement()
+        shaped = cement.model_copy(update={"shape": cement.shape or default_shape(procedure.kind)})
+        filled = {
+            "fracture": self.fracture or Fracture(),
+            "procedure": procedure,
+            "cement": None if procedure.kind == "none" else shaped,
+            "cycling": (Cycling(),) if self.cycling is None else self.cycling,
+            "test": self.test or Measure(),
+        }
+        for table, value in filled.items():
+            object.__setattr__(self, table, value)
+
+    def _expanded(self) -> tuple[Stage, ...]:
+        tables = (self.fracture, self.procedure, self.cement, self.cycling, self.test)
+        return expand(*tables)  # type: ignore[arg-type]  # filled just before
+
+
+def read_study(study: str | Path, overrides: Iterable[str] = ()) -> StudySpec:
+    """Read a study file, or a built-in study by name, and resolve it.
+
+    Parameters
+    ----------
+    study
+        Path of a TOML file, or the name of a built-in (see ``list_protocols``).
+    overrides
+        ``a.b.0.c=VALUE`` settings, applied in order; list items by index, VALUE in TOML, a bare word is text.
+
+    Returns
+    -------
+    The study with every default filled in, its stages listed, and its scan as an absolute path.
+
+    Raises
+    ------
+    StudyError
+        One message that lists every problem: what, where (``file:line``), allowed range, what to try.
+    """
+    text, where, folder = _open(study)
+    tables = toml_text.parse(text, where)
+    lines = toml_text.key_lines(text)
+    settings = {toml_text.override(tables, setting): setting for setting in overrides}
+    tables.setdefault("name", _name_after(where))
+    _absolute_paths(tables, folder, {path for path in settings if path[0] == "specimen"})
+
+    def place(path: toml_text.KeyPath) -> str:
+        return _place(path, settings, lines, where)
+
+    try:
+        spec = StudySpec.model_validate(tables)
+    except ValidationError as error:
+        raise StudyError(_together(explain(error, StudySpec, place))) from None
+    _check_supported(spec, place)
+    return spec
+
+
+def to_toml(spec: StudySpec) -> str:
+    """Return the fully resolved study as TOML; ``read_study`` of it gives an equal study."""
+    tables = spec.model_dump()
+    return toml_text.dump(
+        {**tables, "stage": [{"kind": stage["kind"], **stage} for stage in tables["stage"]]}
+    )
+
+
+def study_hash(spec: StudySpec) -> str:
+    """Return a SHA-256 over everything that can change a result (not names, output or thread count)."""
+    tables = spec.model_dump(
+        exclude={"name": True, "description": True, "output": True, "solver": {"threads"}}
+    )
+    return hashlib.sha256(toml_text.dump(tables).encode()).hexdigest()
+
+
+def list_protocols() -> dict[str, str]:
+    """Return the built-in studies: name -> one-line description."""
+    texts = {name: protocol_text(name) for name in _protocol_names()}
+    return {name: str(toml_text.parse(text, name).get("description", "")) for name, text in texts.items()}
+
+
+def protocol_text(name: str) -> str:
+    """Return the TOML of a built-in study, comments and sources included; StudyError if there is none."""
+    if name not in _protocol_names():
+        raise StudyError(_no_study(name, _protocol_names()))
+    return (_PROTOCOLS / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def _open(study: str | Path) -> tuple[str, str, Path]:
+    """Return the text of a study, what to call it in messages, and the folder that its paths start from."""
+    path = Path(study)
+    if not path.is_file():
+        name = str(study)
+        if path.suffix == ".toml" or len(path.parts) > 1 or path.is_dir():
+            reason = "is a folder; name the study file in it" if path.is_dir() else "no such study file"
+            raise StudyError(
+                f"{name}: {reason}, or one of the built-in studies: {', '.join(_protocol_names())}"
+            )
+        return protocol_text(name), f"{name}.toml", Path.cwd()
+    try:
+        return path.read_text(encoding="utf-8"), str(path), path.resolve().parent
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+
+
+def _protocol_names() -> list[str]:
+    found = (file.name for file in _PROTOCOLS.iterdir())
+    return sorted(name.removesuffix(".toml") for name in found if name.endswith(".toml"))
+
+
+def _no_study(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, n=1, cutoff=0.5)
+    guess = f"did you mean {close[0]!r}? " if close else ""
+    return f"{name!r} is neither a file nor a built-in study; {guess}Built-in: {', '.join(known)}"
+
+
+def _name_after(where: str) -> str:
+    """Return the file's name as a study name."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(where).stem).strip("-.") or "study"
+
+
+def _absolute_paths(tables: dict[str, object], folder: Path, typed: set[toml_text.KeyPath]) -> None:
+    """Make the scan's paths absolute: those in a file start from the file, typed ones from where we are."""
+    specimen = tables.get("specimen")
+    if not isinstance(specimen, dict):
+        return
+    for key in ("scan", "labels"):
+        value = specimen.get(key)
+        if isinstance(value, str) and not value.startswith("sample:"):
+            start = Path.cwd() if ("specimen", key) in typed else folder
+            specimen[key] = str((start / value).resolve())
+
+
+def _place(
+    path: toml_text.KeyPath,
+    settings: Mapping[toml_text.KeyPath, str],
+    lines: Mapping[toml_text.KeyPath, int],
+    where: str,
+) -> str:
+    """Return where a key was written: its override, or its line or that of the nearest table around it."""
+    for depth in range(len(path), 0, -1):
+        if path[:depth] in settings:
+            return f"--set {settings[path[:depth]]}"
+        if path[:depth] in lines:
+            inside = [setting for at, setting in settings.items() if at[: len(path)] == path]
+            return f"{where}:{lines[path[:depth]]}" + "".join(f" with --set {setting}" for setting in inside)
+    return where
+
+
+def _together(problems: list[str]) -> str:
+    if len(problems) == 1:
+        return problems[0]
+    return "\n  ".join([f"{len(problems)} problems:", *problems])
+
+
+def _check_names(stages: tuple[Stage, ...]) -> None:
+    names = [stage.name for stage in stages]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"two stages are named {twice!r}; give each [[stage]] a name of its own")
+
+
+def _check_same(written: tuple[Stage, ...], expanded: tuple[Stage, ...]) -> None:
+    """A study that gives both the shorthand tables and the stages must not contradict itself."""
+    if written == expanded:
+        return
+    pairs = zip(written, expanded, strict=False)
+    index = next(
+        (n for n, (ours, theirs) in enumerate(pairs) if ours != theirs), min(len(written), len(expanded))
+    )
+    raise ValueError(
+        f"the [[stage]] list and the tables {', '.join(SHORTHAND)} disagree from stage {index} on "
+        "(counted from 0); remove the [[stage]] list to let the tables speak, or remove those tables"
+    )
+
+
+def _check_supported(spec: StudySpec, place: toml_text.Place) -> None:
+    """Refuse what the study file can already say but the bench cannot do yet; and scans that do not exist."""
+    specimen = spec.specimen
+    if len(specimen.levels) > 1:
+        raise StudyError(
+            f"{place(('specimen', 'levels'))}: levels = {list(specimen.levels)}: segments of several "
+            'levels are not supported yet; give one level, as in levels = ["L1"]'
+        )
+    if specimen.posterior:
+        raise StudyError(
+            f"{place(('specimen', 'posterior'))}: posterior = true is not supported yet; remove it"
+        )
+    for key in ("scan", "labels"):
+        value = getattr(specimen, key)
+        if value is not None and not value.startswith("sample:") and not Path(value).is_file():
+            raise StudyError(f"{place(('specimen', key))}: {key}: no such file: {value}")

@@ -1,0 +1,63 @@
+"""From the study's specimen to its mesh: eight numbers, or a CT."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kyphos.experiments.spec import StudySpec
+from kyphos.experiments.tables import Specimen
+
+if TYPE_CHECKING:
+    from kyphos.meshes import SegmentMesh
+
+
+def build_mesh(spec: StudySpec) -> SegmentMesh:
+    """Return the checked mesh of a study's specimen, with densities.
+
+    Raises
+    ------
+    MeshError
+        If the sizes cannot be meshed within the stated quality.
+    DataError
+        If the scan or its labels cannot be used.
+    """
+    from kyphos import meshes
+
+    if spec.specimen.scan is not None:
+        image, labels = scan_paths(spec)
+        mesh = meshes.body_from_ct(image, labels, spec.specimen.treated, spec.mesh.element_size_mm)
+    else:
+        mesh = _parametric(spec.specimen, spec.mesh.element_size_mm)
+    meshes.check_quality(mesh)
+    return mesh
+
+
+def _parametric(specimen: Specimen, element_size_mm: float) -> SegmentMesh:
+    from kyphos import meshes
+
+    assert specimen.sex is not None, "without a scan, the specimen table fills these in"
+    assert specimen.vbmd_mg_per_cc is not None
+    assert specimen.density_cv is not None
+    sizes = specimen.dimensions.model_dump(exclude_none=True) if specimen.dimensions else {}
+    return meshes.build_body(
+        specimen.treated,
+        replace(meshes.default_dimensions(specimen.treated, specimen.sex), **sizes),
+        element_size_mm=element_size_mm,
+        vbmd_mg_per_cc=specimen.vbmd_mg_per_cc,
+        seed=specimen.seed,
+        density_cv=specimen.density_cv,
+    )
+
+
+def scan_paths(spec: StudySpec) -> tuple[Path, Path]:
+    """Return the image and the label map of a study that has a scan; ``sample:`` names the shipped one."""
+    from kyphos import meshes
+
+    scan, labels = spec.specimen.scan, spec.specimen.labels
+    assert scan is not None, "the caller asks only when there is a scan"
+    if scan.startswith("sample:"):
+        return meshes.sample_ct()
+    assert labels is not None, "the specimen table has checked this"
+    return Path(scan), Path(labels)

@@ -1,0 +1,404 @@
+"""What each kind of stage does to the bench. One function per kind; each yields the equilibria on its way.
+
+A stage function is a generator of :class:`Solved` rows and returns (by ``return``) the bench it ends with and the
+outcomes that only it knows. Definitions: PHYSICS in ``docs/physics.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field, replace
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kyphos import fem, materials, meshes
+from kyphos.errors import ConvergenceError, StudyError
+from kyphos.units import MM3_PER_ML
+
+from . import plan
+from .bench import (
+    Bench,
+    Controls,
+    carried_n,
+    current_force_n,
+    drive_load,
+    force_load,
+    last,
+    on_load_line,
+    rebased,
+    to_force,
+    with_cavities,
+    with_material,
+)
+
+Array = NDArray[np.float64]
+Ids = NDArray[np.int64]
+
+FRACTURE_STEP = 0.0125  # anterior height loss per step
+FRACTURE_ACCURACY = 2e-4
+SEED_ML = 0.6  # volume of a deflated balloon with its channel
+INFLATION_STEPS = 24
+STRENGTH_STEPS = 24
+STRENGTH_DROP = 0.03  # fall below the first maximum that ends a strength test
+REPORTED_CYCLES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
+
+
+@dataclass(frozen=True)
+class Solved:
+    """One equilibrium of a stage, as it goes into the history.
+
+    ``pressure_mpa`` and ``volume_ml`` are those of the balloons (largest pressure, summed volume), NaN without one.
+    """
+
+    bench: Bench
+    equilibrium: fem.Equilibrium
+    load_n: float
+    cycle: int = 0
+    share: float = 1.0
+    pressure_mpa: float = float("nan")
+    volume_ml: float = float("nan")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A finished stage: the bench, and outcomes (without the stage's name in them)."""
+
+    bench: Bench
+    outcomes: dict[str, float] = field(default_factory=dict)
+
+
+Running = Generator[Solved, None, Ended]
+
+
+def run_stage(stage: plan.Stage, bench: Bench, controls: Controls) -> Running:
+    """Walk one stage.
+
+    Raises
+    ------
+    ConvergenceError
+        No equilibrium; what was yielded stands.
+    """
+    controls.solver.reset()  # so that a resumed run repeats an uninterrupted one to the last bit
+    bench = on_load_line(bench, stage.offset_anterior_mm)
+    return (yield from _KINDS[stage.kind](stage, bench, controls))
+
+
+def _solved(bench: Bench, steps: Iterator[fem.Step]) -> Generator[Solved, None, Bench]:
+    """Pass steps on as history; returns the bench after the last."""
+    for step in steps:
+        bench = bench.after(step)
+        yield Solved(bench, step.equilibrium, carried_n(bench, step.equilibrium), share=step.share)
+    return bench
+
+
+# --- loading -------------------------------------------------------------------------------------------------------
+
+
+def _load(stage: plan.LoadStage, bench: Bench, controls: Controls) -> Running:
+    if stage.control == "force":
+        assert stage.force_n is not None
+        bench = yield from _solved(bench, to_force(bench, stage.force_n, controls))
+    else:
+        assert stage.displacement_mm is not None
+        start, end = drive_load(bench, bench.approach_mm), drive_load(bench, stage.displacement_mm)
+        steps = fem.march(bench.structure, bench.state, start, end, controls.solver, controls.march)
+        bench = yield from _solved(bench, steps)
+    bench = yield from _wait(bench, bench.load, stage.duration_s, controls)
+    return Ended(bench)
+
+
+def _hold(stage: plan.HoldStage, bench: Bench, controls: Controls) -> Running:
+    if stage.control == "displacement":
+        load = drive_load(bench, bench.approach_mm)
+    else:
+        assert stage.force_n is not None
+        bench = yield from _solved(bench, to_force(bench, stage.force_n, controls))
+        load = force_load(bench, stage.force_n)
+    bench = yield from _wait(bench, load, stage.duration_s, controls)
+    return Ended(bench)
+
+
+def _unload(stage: plan.UnloadStage, bench: Bench, controls: Controls) -> Running:
+    bench = yield from _solved(bench, to_force(bench, stage.force_n, controls))
+    bench = yield from _wait(bench, bench.load, stage.duration_s, controls)
+    return Ended(bench)
+
+
+def _wait(
+    bench: Bench, load: fem.Load, duration_s: float, controls: Controls
+) -> Generator[Solved, None, Bench]:
+    """Let time pass at constant load, in steps that grow with elapsed time (creep is logarithmic)."""
+    times = _growing_times(duration_s)
+    for before, after in zip((0.0, *times[:-1]), times, strict=True):
+        found = fem.solve_equilibrium(
+            bench.structure, bench.state, load, controls.solver, controls.march.newton, dt_s=after - before
+        )
+        bench = replace(bench, state=found.state, load=load)
+        yield Solved(bench, found, carried_n(bench, found), share=after / duration_s)
+    return bench
+
+
+def _growing_times(duration_s: float) -> tuple[float, ...]:
+    """About three instants per decade from 1 s on, ending at ``duration_s``."""
+    if duration_s <= 0.0:
+        return ()
+    count = max(1, round(3.0 * log(max(duration_s, 1.0)) / log(10.0)))
+    return tuple(float(t) for t in np.geomspace(min(1.0, duration_s), duration_s, count + 1))
+
+
+# --- fracture ------------------------------------------------------------------------------------------------------
+
+
+def _fracture(stage: plan.FractureStage, bench: Bench, controls: Controls) -> Running:
+    """Press the load point down until the anterior height has shrunk by the wanted share of the intact height."""
+    intact = meshes.gauge_height_mm(bench.body.gauges["anterior"], bench.mesh.points_mm)
+    wanted, step_mm = stage.anterior_height_loss, FRACTURE_STEP * bench.body.height_mm
+    loss, approach = _anterior_loss(bench, intact), bench.approach_mm
+    while abs(loss - wanted) > FRACTURE_ACCURACY:
+        target = bench.approach_mm + step_mm
+        start = drive_load(bench, bench.approach_mm)
+        steps = fem.march(
+            bench.structure, bench.state, start, drive_load(bench, target), controls.solver, controls.march
+        )
+        bench = yield from _solved(bench, steps)
+        new = _anterior_loss(bench, intact)
+        rate = (new - loss) / (bench.approach_mm - approach)
+        if bench.approach_mm > 0.8 * bench.body.height_mm or rate == 0.0:
+            raise ConvergenceError(
+                f"the anterior height shrank by only {new:.1%}; {wanted:.0%} is out of reach"
+            )
+        loss, approach = new, bench.approach_mm
+        step_mm = min((wanted - loss) / rate, FRACTURE_STEP * bench.body.height_mm)
+    return Ended(bench, {"fracture_work_n_mm": 0.0})
+
+
+def _anterior_loss(bench: Bench, intact_mm: float) -> float:
+    return 1.0 - bench.heights_mm()["anterior"] / intact_mm
+
+
+# --- kyphoplasty ---------------------------------------------------------------------------------------------------
+
+
+def _reduce(stage: plan.ReduceStage, bench: Bench, controls: Controls) -> Running:
+    """Inflate balloons until each holds its volume, or the first one reaches the pressure limit."""
+    bench = yield from _solved(bench, to_force(bench, stage.force_n, controls))
+    bench, centres = _insert_balloons(bench, stage)
+    load = force_load(bench, stage.force_n)
+    seeds = load.volume_mm3
+    wanted = np.full(len(centres), stage.balloon_volume_ml * MM3_PER_ML)
+    if np.any(wanted < seeds):
+        raise StudyError(
+            f"balloon_volume_ml={stage.balloon_volume_ml:g} is less than the deflated balloon, {seeds.max() / MM3_PER_ML:.2f} mL"
+        )
+    end = replace(load, volume_mm3=wanted)
+    settings = replace(controls.march, first=0.25 / INFLATION_STEPS, largest=1.0 / INFLATION_STEPS)
+    peak = 0.0
+    for step in fem.march(bench.structure, bench.state, load, end, controls.solver, settings):
+        if step.equilibrium.state.pressure_mpa.max() > stage.balloon_pressure_limit_mpa:
+            bench = yield from _to_pressure(bench, stage, controls)
+            break
+        bench = bench.after(step)
+        yield _balloon_row(bench, step.equilibrium, step.share)
+    peak = float(bench.state.pressure_mpa.max())
+    volume = float(bench.structure.cavity_volumes(bench.state).sum()) / MM3_PER_ML
+    return Ended(bench, {"balloon_peak_pressure_mpa": peak, "balloon_volume_ml": volume})
+
+
+def _balloon_row(bench: Bench, found: fem.Equilibrium, share: float) -> Solved:
+    volume = float(found.evaluation.volume_mm3.sum()) / MM3_PER_ML
+    pressure = float(found.state.pressure_mpa.max())
+    return Solved(bench, found, carried_n(bench, found), share=share, pressure_mpa=pressure, volume_ml=volume)
+
+
+def _insert_balloons(bench: Bench, stage: plan.ReduceStage) -> tuple[Bench, Array]:
+    """Turn a seed of bone around each needle tip into a deflated balloon."""
+    centres = meshes.balloon_seeds(bench.body, stage.approach)
+    volumes = fem.cell_volumes(bench.structure.mesh, bench.state)
+    centroids = bench.points_mm[bench.mesh.cells].mean(axis=1)
+    allowed = bone_cells(bench)
+    moved = centres + _carried_along(bench, centres)
+    cavities, taken = [], np.zeros(len(bench.cavity), dtype=bool)
+    for i, centre in enumerate(moved):
+        free = allowed[~taken[allowed]]
+        cells, _ = meshes.select_volume(
+            centroids, volumes, centre[None], np.ones(3), free, SEED_ML * MM3_PER_ML
+        )
+        taken[cells] = True
+        cavities.append(fem.Cavity(f"balloon_{i + 1}", cells))
+    void = materials.load_card("void")
+    bench = with_material(bench, np.flatnonzero(taken), void.law, void.row())
+    bench = with_cavities(bench, tuple(cavities), np.zeros(len(cavities)))
+    return replace(bench, cavity=taken), moved
+
+
+def _carried_along(bench: Bench, points: Array) -> Array:
+    """Displacement (k, 3) of the bone nearest to reference ``points`` (k, 3)."""
+    distance = np.linalg.norm(bench.mesh.points_mm[None] - points[:, None], axis=2)
+    return np.asarray(bench.state.displacement_mm[np.argmin(distance, axis=1)])
+
+
+def bone_cells(bench: Bench) -> Ids:
+    """Trabecular cells that hold neither cavity nor cement."""
+    names = np.array(bench.mesh.region_names)[bench.mesh.region]
+    trabecular = np.char.endswith(names.astype(str), ".trabecular")
+    return np.flatnonzero(trabecular & ~bench.cavity & (bench.cement_share == 0.0))
+
+
+def _pressure_load(
+    bench: Bench, stage: plan.ReduceStage | plan.DeflateStage, pressure_mpa: Array
+) -> fem.Load:
+    load = force_load(bench, stage.force_n)
+    fixed, value = load.fixed.copy(), load.value.copy()
+    fixed[-len(pressure_mpa) :] = True
+    value[-len(pressure_mpa) :] = pressure_mpa
+    return replace(load, fixed=fixed, value=value)
+
+
+def _to_pressure(bench: Bench, stage: plan.ReduceStage, controls: Controls) -> Generator[Solved, None, Bench]:
+    """From the last step below the limit up to the limit, under pressure control."""
+    limit = np.full(len(bench.structure.cavities), stage.balloon_pressure_limit_mpa)
+    start = _pressure_load(bench, stage, bench.state.pressure_mpa)
+    end = _pressure_load(bench, stage, limit)
+    for step in fem.march(bench.structure, bench.state, start, end, controls.solver, controls.march):
+        bench = bench.after(step)
+        yield _balloon_row(bench, step.equilibrium, 1.0)
+    return bench
+
+
+def _deflate(stage: plan.DeflateStage, bench: Bench, controls: Controls) -> Running:
+    """Let the pressure go under the preload; the cavity stays, empty."""
+    start = _pressure_load(bench, stage, bench.state.pressure_mpa)
+    end = _pressure_load(bench, stage, np.zeros(len(bench.structure.cavities)))
+    settings = replace(controls.march, first=0.1, largest=0.2)
+    for step in fem.march(bench.structure, bench.state, start, end, controls.solver, settings):
+        bench = bench.after(step)
+        yield _balloon_row(bench, step.equilibrium, step.share)
+    left = float(bench.structure.cavity_volumes(bench.state).sum()) / MM3_PER_ML
+    bench = with_cavities(bench, (), np.zeros(0))
+    bench = yield from _solved(
+        replace(bench, load=force_load(bench, stage.force_n)), to_force(bench, stage.force_n, controls)
+    )
+    return Ended(bench, {"cavity_volume_ml": left})
+
+
+# --- cement --------------------------------------------------------------------------------------------------------
+
+
+def _cement(stage: plan.CementStage, bench: Bench, controls: Controls) -> Running:
+    """Cement takes its place stress-free in the present shape, then the preload acts again."""
+    bench = yield from _solved(bench, to_force(bench, stage.force_n, controls))
+    share = _cement_shares(bench, stage)
+    cells = np.flatnonzero(share > 0.0)
+    volumes = fem.cell_volumes(bench.structure.mesh, bench.state)
+    placed = float(share @ volumes) / MM3_PER_ML
+    law, rows = materials.cement_parameters(stage.card, share[cells], in_bone=~bench.cavity[cells])
+    bench = with_material(bench, cells, law, rows)
+    bench = rebased(bench, cells)
+    bench = replace(bench, cement_share=share)
+    bench = yield from _solved(bench, to_force(bench, stage.force_n, controls))
+    return Ended(bench, {"cement_volume_ml": placed})
+
+
+def _cement_shares(bench: Bench, stage: plan.CementStage) -> Array:
+    """(m,) volume fraction of cement: the cavities first, then the bone around them."""
+    volumes = fem.cell_volumes(bench.structure.mesh, bench.state)
+    centroids = bench.points_mm[bench.mesh.cells].mean(axis=1)
+    seeds = meshes.balloon_seeds(bench.body, "bipedicular")
+    centres = seeds + _carried_along(bench, seeds)
+    share = bench.cement_share.copy()
+    missing = stage.volume_ml * MM3_PER_ML
+    cavity = np.flatnonzero(bench.cavity & (share == 0.0))
+    inside = float(volumes[cavity].sum())
+    if stage.shape == "bolus" and cavity.size:
+        cells, fraction = meshes.select_volume(
+            centroids, volumes, centres, np.ones(3), cavity, min(missing, inside)
+        )
+        share[cells] = fraction
+        missing -= min(missing, inside)
+    if missing > 1e-9:
+        cells, fraction = meshes.select_volume(
+            centroids, volumes, centres, np.ones(3), bone_cells(bench), missing
+        )
+        share[cells] = fraction
+    return share
+
+
+# --- cycling -------------------------------------------------------------------------------------------------------
+
+
+def _cycle(stage: plan.CycleStage, bench: Bench, controls: Controls) -> Running:
+    """Load cycles; heights between cycles are taken at the valley."""
+    bench = yield from _solved(bench, to_force(bench, stage.min_n, controls))
+    # the first way up is also the check that the specimen can carry the peak
+    last(bench, to_force(bench, stage.max_n, controls))
+    valley, peak = force_load(bench, stage.min_n), force_load(bench, stage.max_n)
+    settings = fem.CycleSettings(
+        method=stage.method,
+        dwell=stage.dwell_fraction,
+        tolerance=stage.jump_tolerance,
+        report=REPORTED_CYCLES,
+        march=controls.march,
+    )
+    runs = fem.run_cycles(
+        bench.structure, bench.state, valley, peak, stage.count, stage.frequency_hz, controls.solver, settings
+    )
+    equilibria = 0
+    for solved in runs:
+        at_peak = replace(bench, state=solved.peak.state, load=peak)
+        equilibria = solved.equilibria
+        share = solved.cycle / stage.count
+        yield Solved(at_peak, solved.peak, stage.max_n, cycle=solved.cycle, share=share)
+        if solved.valley is not None:
+            bench = replace(bench, state=solved.valley.state, load=valley)
+            yield Solved(bench, solved.valley, stage.min_n, cycle=solved.cycle, share=share)
+    return Ended(bench, {"cycles": float(stage.count), "equilibria": float(equilibria)})
+
+
+# --- measurement ---------------------------------------------------------------------------------------------------
+
+
+def _test(stage: plan.MeasureStage, bench: Bench, controls: Controls) -> Running:
+    """Reference preload; stiffness and strength with parallel platens, on a copy."""
+    bench = yield from _solved(bench, to_force(bench, stage.force_n, controls))
+    outcomes: dict[str, float] = {}
+    if "stiffness" in stage.record:
+        outcomes["stiffness_n_per_mm"] = _stiffness(stage, bench, controls)
+    if "strength" in stage.record:
+        outcomes["strength_n"] = _strength(stage, bench, controls)
+    return Ended(bench, outcomes)
+
+
+def _stiffness(stage: plan.MeasureStage, bench: Bench, controls: Controls) -> float:
+    """Secant stiffness between the two named loads, N/mm."""
+    low = last(bench, to_force(bench, stage.stiffness_low_n, controls, locked=True))
+    high = last(low, to_force(low, stage.stiffness_high_n, controls, locked=True))
+    return (stage.stiffness_high_n - stage.stiffness_low_n) / (high.approach_mm - low.approach_mm)
+
+
+def _strength(stage: plan.MeasureStage, bench: Bench, controls: Controls) -> float:
+    """First maximum of the compression, or the largest up to the named strain, N."""
+    far = bench.approach_mm + stage.strength_strain * bench.body.height_mm
+    start, end = drive_load(bench, bench.approach_mm, locked=True), drive_load(bench, far, locked=True)
+    settings = replace(controls.march, first=1.0 / STRENGTH_STEPS, largest=1.0 / STRENGTH_STEPS)
+    largest = 0.0
+    for step in fem.march(bench.structure, bench.state, start, end, controls.solver, settings):
+        force = carried_n(bench, step.equilibrium)
+        if force < (1.0 - STRENGTH_DROP) * largest:
+            break
+        largest = max(largest, force)
+    return largest
+
+
+_KINDS: dict[str, Callable[..., Running]] = {
+    "load": _load,
+    "hold": _hold,
+    "unload": _unload,
+    "fracture": _fracture,
+    "reduce": _reduce,
+    "deflate": _deflate,
+    "cement": _cement,
+    "cycle": _cycle,
+    "test": _test,
+}

@@ -1,0 +1,291 @@
+"""The tables of a study file: every key with its unit, its physical range and its meaning."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, AllowInfNan, BaseModel, ConfigDict, Field, Strict, model_validator
+
+LEVELS = tuple(f"T{n}" for n in range(1, 13)) + tuple(f"L{n}" for n in range(1, 6))
+SAMPLES = ("verse004_L2",)
+SMALLEST_FORCE_N = 5.0
+
+Kind = Literal["kyphoplasty", "vertebroplasty", "none"]
+Approach = Literal["bipedicular", "unipedicular"]
+Shape = Literal["bolus", "interdigitated"]
+Method = Literal["jump", "direct"]
+
+
+def _zero_or_a_real_force(value: float) -> float:
+    """Refuse forces between zero and a few newtons: they are kilonewtons, typed as newtons."""
+    if 0.0 < value < SMALLEST_FORCE_N:
+        raise ValueError(f"must be 0 or at least {SMALLEST_FORCE_N:g} N")
+    return value
+
+
+Number = Annotated[float, Strict(), AllowInfNan(False)]
+Force = Annotated[Number, AfterValidator(_zero_or_a_real_force)]
+Count = Annotated[int, Strict()]
+Names = Annotated[tuple[str, ...], Strict(False)]
+
+
+class Table(BaseModel):
+    """One table of a study file: frozen, strict about types, deaf to no key."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Dimensions(Table):
+    """Sizes of a parametric vertebral body; a size that is left out takes the level's default."""
+
+    superior_width_mm: Number | None = Field(
+        default=None, ge=15, le=80, description="superior endplate, left to right"
+    )
+    superior_depth_mm: Number | None = Field(
+        default=None, ge=12, le=60, description="superior endplate, front to back"
+    )
+    inferior_width_mm: Number | None = Field(
+        default=None, ge=15, le=80, description="inferior endplate, left to right"
+    )
+    inferior_depth_mm: Number | None = Field(
+        default=None, ge=12, le=60, description="inferior endplate, front to back"
+    )
+    anterior_height_mm: Number | None = Field(
+        default=None, ge=8, le=45, description="height at the anterior edge"
+    )
+    posterior_height_mm: Number | None = Field(
+        default=None, ge=8, le=45, description="height at the posterior edge"
+    )
+    waist_ratio: Number | None = Field(
+        default=None, ge=0.6, le=1, description="section at mid height over endplates"
+    )
+    posterior_concavity_mm: Number | None = Field(
+        default=None, ge=0, le=8, description="hollow of the posterior wall"
+    )
+    superior_concavity_mm: Number | None = Field(
+        default=None, ge=0, le=5, description="hollow of the superior endplate"
+    )
+    inferior_concavity_mm: Number | None = Field(
+        default=None, ge=0, le=5, description="hollow of the inferior endplate"
+    )
+    shell_thickness_mm: Number | None = Field(default=None, ge=0.1, le=2, description="cortical wall")
+    endplate_thickness_mm: Number | None = Field(default=None, ge=0.1, le=2, description="bony endplates")
+
+
+class Specimen(Table):
+    """What is tested: vertebral bodies made from a few numbers, or read from a CT."""
+
+    levels: Names = Field(
+        default=("L1",), min_length=1, description="from the top down; one level is potted alone"
+    )
+    treated: str = Field(
+        default="", description="the level that is fractured and treated; one level: that one"
+    )
+    vbmd_mg_per_cc: Number | None = Field(
+        default=None,
+        ge=20,
+        le=400,
+        description="mean trabecular mineral density (QCT); default 80 without a scan",
+    )
+    density_cv: Number | None = Field(
+        default=None,
+        ge=0,
+        le=0.8,
+        description="coefficient of variation of local density; default 0.2 without a scan",
+    )
+    seed: Count = Field(default=1, ge=0, le=2**31 - 1, description="of every random field")
+    sex: Literal["female", "male"] | None = Field(
+        default=None, description="of the default sizes; default female"
+    )
+    scan: str | None = Field(default=None, description='"sample:NAME", or a density image (NIfTI, mg/cm3)')
+    labels: str | None = Field(default=None, description="label map of the scan (NIfTI)")
+    posterior: Annotated[bool, Strict()] = Field(
+        default=False, description="with posterior elements and ligaments"
+    )
+    dimensions: Dimensions | None = Field(
+        default=None, description="sizes that differ from the level's defaults"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, raw: object) -> object:
+        """Resolve what depends on the other keys, so that a resolved study says everything."""
+        if not isinstance(raw, dict):
+            return raw
+        filled = dict(raw)
+        levels = filled.get("levels", ("L1",))
+        if "treated" not in filled and isinstance(levels, list | tuple) and len(levels) == 1:
+            filled["treated"] = str(levels[0])
+        if filled.get("scan") is None:
+            filled = {"vbmd_mg_per_cc": 80.0, "density_cv": 0.2, "sex": "female", **filled}
+        return filled
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        _check_levels(self.levels, self.treated)
+        if self.scan is None:
+            if self.labels is not None:
+                raise ValueError("labels is given without scan; name the image too")
+            return self
+        _check_scan(self.scan, self.labels)
+        for key in ("vbmd_mg_per_cc", "density_cv", "sex", "dimensions"):
+            if getattr(self, key) is not None:
+                raise ValueError(
+                    f"{key} does not apply when scan is given: sizes and density are read from the scan; "
+                    "remove one of the two, or start from a parametric study such as kyphoplasty-pmma-L1"
+                )
+        return self
+
+
+def _check_levels(levels: tuple[str, ...], treated: str) -> None:
+    unknown = [level for level in levels if level not in LEVELS]
+    if unknown:
+        raise ValueError(f"levels: {unknown[0]!r} is not a vertebra; allowed: T1 to T12, L1 to L5")
+    start = LEVELS.index(levels[0])
+    if LEVELS[start : start + len(levels)] != levels:
+        raise ValueError(f"levels {list(levels)} are not neighbours from the top down")
+    if not treated:
+        raise ValueError(f"the key 'treated' is missing; allowed: {', '.join(levels)}")
+    if treated not in levels:
+        raise ValueError(f"treated = {treated!r} is not among levels; allowed: {', '.join(levels)}")
+
+
+def _check_scan(scan: str, labels: str | None) -> None:
+    if not scan.startswith("sample:"):
+        if labels is None:
+            raise ValueError("scan is given without labels; name its label map too")
+        return
+    if scan.removeprefix("sample:") not in SAMPLES:
+        raise ValueError(f"scan = {scan!r}: no such sample; known: {', '.join(SAMPLES)}")
+    if labels is not None:
+        raise ValueError("labels does not apply to a sample scan, which brings its own; remove it")
+
+
+class Fracture(Table):
+    """Eccentric crush under displacement control, then an optional hold."""
+
+    anterior_height_loss: Number = Field(
+        default=0.25, ge=0.02, le=0.6, description="share of intact anterior height"
+    )
+    hold_s: Number = Field(default=900.0, ge=0, le=1e6, description="time at the full crush; 0 = no hold")
+    offset_anterior_mm: Number = Field(
+        default=10.0, ge=-30, le=30, description="load line in front of the centre"
+    )
+
+
+class Procedure(Table):
+    """What is done to the fractured vertebra, and under which preload."""
+
+    kind: Kind = Field(
+        default="kyphoplasty", description="the procedure; none = the fracture stays untreated"
+    )
+    preload_n: Force = Field(
+        default=100.0, ge=0, le=3000, description="compression during treatment and measurement"
+    )
+    approach: Approach = Field(default="bipedicular", description="two balloons or one")
+    balloon_volume_ml: Number = Field(default=4.0, ge=0.1, le=10, description="target volume of each balloon")
+    balloon_pressure_limit_mpa: Number = Field(default=2.0, ge=0.05, le=5, description="inflation stops here")
+    deflate: Annotated[bool, Strict()] = Field(
+        default=True, description="remove the balloons before cementing"
+    )
+
+
+class Cement(Table):
+    """What is injected, how much and where it goes."""
+
+    card: str = Field(default="pmma", min_length=1, description="material card of the cement")
+    volume_ml: Number = Field(default=6.0, ge=0.1, le=30, description="injected volume")
+    shape: Shape | None = Field(
+        default=None, description="default: bolus (kyphoplasty), interdigitated (vertebroplasty)"
+    )
+
+
+class Cycling(Table):
+    """One block of load cycles."""
+
+    count: Count = Field(
+        default=500, ge=0, le=100_000_000, description="load cycles; 0 = the block is skipped"
+    )
+    min_n: Force = Field(default=100.0, ge=0, le=20_000, description="valley of the cycle, compression")
+    max_n: Force = Field(
+        default=600.0, ge=SMALLEST_FORCE_N, le=20_000, description="peak of the cycle, compression"
+    )
+    frequency_hz: Number = Field(default=1.0, ge=0.001, le=50, description="cycles per second")
+    offset_anterior_mm: Number = Field(
+        default=0.0, ge=-30, le=30, description="load line in front of the centre"
+    )
+    method: Method = Field(default="jump", description="cycle jump, or every cycle solved")
+    dwell_fraction: Number = Field(
+        default=0.5, gt=0, le=1, description="share of a period at peak load, for creep"
+    )
+    jump_tolerance: Number = Field(
+        default=0.005, ge=1e-6, le=0.2, description="error of a jump over its height loss"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_n >= self.max_n:
+            raise ValueError(f"min_n = {self.min_n:g} N must lie below max_n = {self.max_n:g} N")
+        return self
+
+
+class Measure(Table):
+    """Table ``[test]``: how stiffness and strength are measured."""
+
+    stiffness_low_n: Force = Field(
+        default=100.0, ge=0, le=20_000, description="lower load of the secant stiffness"
+    )
+    stiffness_high_n: Force = Field(
+        default=600.0, ge=SMALLEST_FORCE_N, le=20_000, description="its upper load"
+    )
+    strength_strain: Number = Field(
+        default=0.04, ge=0.005, le=0.3, description="strength: maximum up to this strain"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.stiffness_low_n >= self.stiffness_high_n:
+            raise ValueError(
+                f"stiffness_low_n = {self.stiffness_low_n:g} N must lie below "
+                f"stiffness_high_n = {self.stiffness_high_n:g} N"
+            )
+        return self
+
+
+class Mesh(Table):
+    """The mesh's one knob."""
+
+    element_size_mm: Number = Field(default=2.0, ge=0.5, le=6, description="edge of a trabecular element")
+
+
+class Solver(Table):
+    """Tolerances and limits of the equilibrium search."""
+
+    threads: Count = Field(
+        default=0, ge=0, le=1024, description="compute threads; 0 = all that the machine has"
+    )
+    residual_tolerance: Number = Field(
+        default=1e-6, ge=1e-12, le=1e-2, description="out-of-balance force over the applied load"
+    )
+    residual_floor_n: Number = Field(default=1e-3, ge=1e-9, le=10, description="tolerance near zero load")
+    max_iterations: Count = Field(default=25, ge=3, le=500, description="Newton iterations of one step")
+    initial_step: Number = Field(default=0.1, gt=0, le=1, description="first load step, share of a stage")
+    min_step: Number = Field(
+        default=1e-4, ge=1e-9, le=0.5, description="smallest load step, share of a stage"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_step > self.initial_step:
+            raise ValueError(f"min_step = {self.min_step:g} exceeds initial_step = {self.initial_step:g}")
+        return self
+
+
+class Output(Table):
+    """What is written, and where."""
+
+    directory: str | None = Field(default=None, description="results folder; default runs/<study>-<n>")
+    fields: Annotated[bool, Strict()] = Field(
+        default=True, description="write fields_####.vtu after each stage"
+    )
+    pictures: Annotated[bool, Strict()] = Field(default=True, description="write pictures and the report")

@@ -1,0 +1,61 @@
+"""Room ``fem`` of Kyphos: how it is solved.
+
+Displacements become logarithmic strains at all quadrature points at once; any batch law turns those into
+stresses; this room turns stresses into forces, stiffness and equilibrium. ``solve_static`` is the short way in.
+"""
+
+if __name__ != "kyphos.fem":
+    raise ImportError("import kyphos.fem, not fem: two copies of a class would not match")
+
+from .cycles import CycleSettings, CycleState, run_cycles
+from .discretisation import Discretisation, discretise
+from .linear import DirectSolver, LaggedDirectSolver, LinearSolver
+from .loads import boundary_faces, pressure_forces, traction_forces
+from .march import MarchSettings, Step, march, settle
+from .measure import cauchy_stress, cell_volumes, reactions, von_mises
+from .newton import Equilibrium, NewtonSettings, solve_equilibrium
+from .recover import nodal_average
+from .rigid import Platen, moved_centre, platen_displacement, rotation
+from .solve import StaticResult, prescribe, solve_static
+from .structure import FREEDOMS, Cavity, Evaluation, Load, Material, Response, State, Structure
+
+__all__ = [
+    "FREEDOMS",
+    "Cavity",
+    "CycleSettings",
+    "CycleState",
+    "DirectSolver",
+    "Discretisation",
+    "Equilibrium",
+    "Evaluation",
+    "LaggedDirectSolver",
+    "LinearSolver",
+    "Load",
+    "MarchSettings",
+    "Material",
+    "NewtonSettings",
+    "Platen",
+    "Response",
+    "State",
+    "StaticResult",
+    "Step",
+    "Structure",
+    "boundary_faces",
+    "cauchy_stress",
+    "cell_volumes",
+    "discretise",
+    "march",
+    "moved_centre",
+    "nodal_average",
+    "platen_displacement",
+    "prescribe",
+    "pressure_forces",
+    "reactions",
+    "rotation",
+    "run_cycles",
+    "settle",
+    "solve_equilibrium",
+    "solve_static",
+    "traction_forces",
+    "von_mises",
+]

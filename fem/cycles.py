@@ -1,0 +1,181 @@
+"""Cyclic loading: every cycle solved (direct), or peak-load equilibria joined by jumps over many cycles.
+
+Creep and fatigue act at the peak, for the dwell share of each period (t = dwell N / f), in both methods; so the two differ only
+by the length of the time step. The jump's length follows an embedded error estimate in logarithmic cycle number, where
+primary creep is a straight line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import log1p
+
+import numpy as np
+
+from kyphos.errors import ConvergenceError
+
+from .linear import LinearSolver
+from .march import MarchSettings, march, settle
+from .newton import Equilibrium, solve_equilibrium
+from .structure import Load, State, Structure
+
+
+@dataclass(frozen=True)
+class CycleSettings:
+    """How cycles are run.
+
+    Attributes
+    ----------
+    method
+        ``jump`` or ``direct``.
+    dwell
+        Share of a period that counts as time under peak load (0.5 for a sine).
+    tolerance
+        Error of one jump's growth of displacement, relative to all growth so far.
+    largest_growth
+        A jump is at most this times the one before.
+    report
+        Cycle numbers at which the valley is solved as well.
+    march
+        Step control of loading and unloading.
+    """
+
+    method: str = "jump"
+    dwell: float = 0.5
+    tolerance: float = 0.01
+    largest_growth: float = 2.0
+    report: tuple[int, ...] = ()
+    march: MarchSettings = MarchSettings()
+
+
+@dataclass(frozen=True)
+class CycleState:
+    """Peak-load equilibrium after ``cycle`` cycles.
+
+    Attributes
+    ----------
+    cycle
+        Cycles completed.
+    peak
+        Equilibrium at the peak load.
+    valley
+        Equilibrium at the valley load, where it was solved.
+    equilibria
+        Equilibria solved so far, failed attempts included.
+    error
+        Estimated relative error of the last jump.
+    """
+
+    cycle: int
+    peak: Equilibrium
+    valley: Equilibrium | None
+    equilibria: int
+    error: float
+
+
+def run_cycles(
+    structure: Structure,
+    state: State,
+    valley: Load,
+    peak: Load,
+    count: int,
+    frequency_hz: float,
+    solver: LinearSolver,
+    settings: CycleSettings | None = None,
+) -> Iterator[CycleState]:
+    """Load ``count`` times from ``valley`` to ``peak``; yields solved cycles, always the first and the last.
+
+    Parameters
+    ----------
+    state
+        Equilibrium under ``valley``.
+    frequency_hz
+        Cycles per second.
+
+    Raises
+    ------
+    ConvergenceError
+        An equilibrium was not found even with the shortest step; what was yielded stands.
+    """
+    settings = settings or CycleSettings()
+    run = _direct if settings.method == "direct" else _jump
+    yield from run(structure, state, valley, peak, count, settings.dwell / frequency_hz, solver, settings)
+
+
+def _direct(
+    structure: Structure,
+    state: State,
+    valley: Load,
+    peak: Load,
+    count: int,
+    seconds: float,
+    solver: LinearSolver,
+    settings: CycleSettings,
+) -> Iterator[CycleState]:
+    equilibria = 0
+    for cycle in range(1, count + 1):
+        top = settle(structure, state, valley, peak, solver, settings.march).equilibrium
+        held = solve_equilibrium(structure, top.state, peak, solver, settings.march.newton, seconds, 1.0)
+        bottom = settle(structure, held.state, peak, valley, solver, settings.march).equilibrium
+        state, equilibria = bottom.state, equilibria + 3
+        yield CycleState(cycle, held, bottom, equilibria, 0.0)
+
+
+def _jump(
+    structure: Structure,
+    state: State,
+    valley: Load,
+    peak: Load,
+    count: int,
+    seconds: float,
+    solver: LinearSolver,
+    settings: CycleSettings,
+) -> Iterator[CycleState]:
+    steps = list(march(structure, state, valley, peak, solver, settings.march))
+    start = found = steps[-1].equilibrium
+    equilibria, cycle, jump = len(steps), 0, 1
+    growth, rate, error = np.zeros_like(start.state.displacement_mm), None, 0.0
+    while cycle < count:
+        jump = _clipped(jump, cycle, count, settings.report)
+        try:
+            equilibria += 1
+            new = solve_equilibrium(
+                structure, found.state, peak, solver, settings.march.newton, jump * seconds, float(jump)
+            )
+        except ConvergenceError:
+            if jump == 1:
+                raise
+            jump = max(jump // 4, 1)
+            continue
+        length = log1p(jump / (cycle + 1.0))
+        moved = new.state.displacement_mm - found.state.displacement_mm
+        growth = new.state.displacement_mm - start.state.displacement_mm
+        error = 0.0 if rate is None else _relative(0.5 * (moved - length * rate), growth)
+        if error > 2.0 * settings.tolerance and jump > 1:
+            jump = max(int(jump * _factor(error, settings)), 1)
+            continue
+        found, cycle, rate = new, cycle + jump, moved / length
+        bottom = None
+        if cycle in settings.report or cycle == count:
+            bottom = settle(structure, found.state, peak, valley, solver, settings.march).equilibrium
+            equilibria += 1
+        yield CycleState(cycle, found, bottom, equilibria, error)
+        jump = max(int(round(jump * _factor(error, settings))), 1)
+
+
+def _relative(error: np.ndarray, growth: np.ndarray) -> float:
+    return float(np.max(np.abs(error)) / max(float(np.max(np.abs(growth))), 1e-12))
+
+
+def _factor(error: float, settings: CycleSettings) -> float:
+    """Next jump over this one, for an error of second order in the step."""
+    if error == 0.0:
+        return settings.largest_growth
+    return float(np.clip(0.9 * np.sqrt(settings.tolerance / error), 0.25, settings.largest_growth))
+
+
+def _clipped(jump: int, cycle: int, count: int, report: tuple[int, ...]) -> int:
+    """Land on the next reported cycle and on the last one."""
+    stops = [n for n in (*report, count) if n > cycle]
+    return max(min(jump, min(stops) - cycle), 1)

@@ -1,0 +1,434 @@
+"""Linear solvers behind one small interface: what Newton asks, and how often the work was done.
+
+``DirectSolver`` factorises every matrix. ``LaggedDirectSolver``, the default, keeps an old factorisation
+as the preconditioner of GMRES and renews it only when that pays. Both check the residual of what they
+return against the matrix itself, so a factorisation may be old, but an answer never is.
+
+Matrices may be unsymmetric and may hold dense rows and columns (rigid platens) and rows with a zero
+diagonal (volume constraints): no special ordering of the unknowns is asked for. Why these libraries were
+chosen, with measured times, is told in ``docs/linear-solver.md``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+import rslab
+import scipy.sparse as sp
+import scipy.sparse.linalg as sla
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+from kyphos.errors import ConvergenceError, InputError
+
+Floats: TypeAlias = NDArray[np.float64]
+SparseMatrix: TypeAlias = "sp.csr_array[Any] | sp.csc_array[Any] | sp.csr_matrix[Any] | sp.csc_matrix[Any]"
+Engine: TypeAlias = Literal["rslab", "superlu"]
+
+rslab.set_log_level("error")  # what it warns of comes back as an error of ours
+
+SYMMETRY_TOLERANCE = 1e-12
+SINGULAR_GROWTH = 1e13
+"""Growth of a random vector under the inverse of the scaled matrix that means 'singular'. Measured: 7 for a
+vertebra-like block, 6e7 for a stiff inclusion held by a void of 1e-6 MPa, above 1e14 for a floating body."""
+
+
+@dataclass(frozen=True, slots=True)
+class SolverRecord:
+    """What a solver has done since it was made; ``reset`` does not clear it.
+
+    ``solves`` and ``krylov_iterations`` count right-hand sides and preconditioned matrix products,
+    ``factorisations`` numeric factorisations, ``analyses`` orderings of a new sparsity pattern;
+    ``factor_s`` is the part of ``wall_s`` spent on the last two.
+    """
+
+    solves: int = 0
+    factorisations: int = 0
+    analyses: int = 0
+    krylov_iterations: int = 0
+    factor_s: float = 0.0
+    wall_s: float = 0.0
+
+
+class LinearSolver(Protocol):
+    """Anything that solves a sparse system; later solvers join by having these three members."""
+
+    @property
+    def record(self) -> SolverRecord:
+        """Counters and seconds so far."""
+        ...
+
+    def solve(self, matrix: SparseMatrix, rhs: Floats, rtol: float = 1e-8) -> Floats:
+        """Solve ``matrix`` (n, n) x = ``rhs`` (n,) or (n, k), with ``|rhs - A x| <= rtol |rhs|`` per column.
+
+        Raises ``ConvergenceError`` where that is impossible; never returns NaN.
+        """
+        ...
+
+    def reset(self) -> None:
+        """Forget all earlier matrices, so that what follows does not depend on what went before."""
+        ...
+
+
+class KrylovResult(NamedTuple):
+    """Outcome of ``gmres``: ``x`` (n,), the number of iterations and the true relative residual."""
+
+    x: Floats
+    iterations: int
+    residual: float
+
+
+def gmres(
+    matrix: SparseMatrix,
+    rhs: Floats,
+    precondition: Callable[[Floats], Floats],
+    rtol: float,
+    max_iterations: int,
+) -> KrylovResult:
+    """Right-preconditioned GMRES with a doubly orthogonalised basis, stopped by the true residual.
+
+    Right preconditioning, because the residual then is that of the given system, in its own units. The
+    basis is rebuilt whenever the estimate says 'done' and the true residual disagrees (rounding); a cycle
+    that gains less than half ends the attempt. Saad, *Iterative methods for sparse linear systems*, 9.3.
+
+    Parameters
+    ----------
+    matrix, rhs
+        (n, n) and (n,).
+    precondition
+        Applies an approximate inverse to one vector (n,).
+    rtol
+        Wanted ``|rhs - A x| / |rhs|``.
+    max_iterations
+        Bound on the applications of ``precondition``, all cycles together.
+    """
+    norm = float(np.linalg.norm(rhs))
+    x = np.zeros_like(rhs)
+    if norm == 0.0:
+        return KrylovResult(x, 0, 0.0)
+    residual, error, done = rhs, 1.0, 0
+    while error > rtol and done < max_iterations:
+        step, count = _gmres_cycle(matrix, residual, precondition, rtol / error, max_iterations - done)
+        done += count
+        trial = x + step
+        residual = rhs - matrix @ trial
+        previous, error_now = error, float(np.linalg.norm(residual)) / norm
+        if not error_now < previous:  # also NaN
+            return KrylovResult(x, done, previous)
+        x, error = trial, error_now
+        if error > 0.5 * previous:
+            break
+    return KrylovResult(x, done, error)
+
+
+def _gmres_cycle(
+    matrix: SparseMatrix, rhs: Floats, precondition: Callable[[Floats], Floats], rtol: float, limit: int
+) -> tuple[Floats, int]:
+    """One unrestarted GMRES run from zero; returns the correction (n,) and the iterations spent."""
+    norm = float(np.linalg.norm(rhs))
+    basis = np.empty((limit + 1, rhs.size))
+    hessenberg = np.zeros((limit + 1, limit))
+    basis[0] = rhs / norm
+    y: Floats = np.zeros(0)
+    for j in range(limit):
+        w = matrix @ precondition(basis[j])
+        seen = basis[: j + 1]
+        for _ in range(2):  # classical Gram-Schmidt twice is as orthogonal as Householder, and all BLAS
+            h = seen @ w
+            w -= h @ seen
+            hessenberg[: j + 1, j] += h
+        length = float(np.linalg.norm(w))
+        if not np.isfinite(length):
+            break
+        hessenberg[j + 1, j] = length
+        y, error = _least_squares(hessenberg[: j + 2, : j + 1])
+        if error <= rtol or length <= 1e-14 * float(np.linalg.norm(hessenberg[:, j])):
+            break
+        if _too_slow(j + 1, error, rtol, limit):
+            break
+        basis[j + 1] = w / length
+    return precondition(norm * (y @ basis[: y.size])), j + 1
+
+
+def _least_squares(hessenberg: Floats) -> tuple[Floats, float]:
+    """Minimiser y (j,) of ``|e1 - H y|`` for H (j + 1, j), and the minimum."""
+    first = np.zeros(hessenberg.shape[0])
+    first[0] = 1.0
+    y: Floats = np.linalg.lstsq(hessenberg, first, rcond=None)[0].astype(np.float64, copy=False)
+    return y, float(np.linalg.norm(first - hessenberg @ y))
+
+
+def _too_slow(iterations: int, error: float, rtol: float, limit: int) -> bool:
+    """True once the mean convergence so far promises to need more than twice the iterations allowed."""
+    return iterations >= 8 and iterations * np.log(rtol) < 2.0 * limit * np.log(min(error, 0.999))
+
+
+@dataclass(frozen=True, slots=True)
+class Factorisation:
+    """A factorised matrix of ``size`` unknowns; ``apply`` solves for one vector (n,)."""
+
+    size: int
+    apply: Callable[[Floats], Floats]
+
+
+@dataclass(slots=True)
+class Factory:
+    """Makes factorisations with one library and remembers the ordering of each sparsity pattern.
+
+    Parameters
+    ----------
+    engine
+        ``"rslab"``: supernodal LDL' of symmetric and LU of other matrices, nested dissection.
+        ``"superlu"``: the LU inside SciPy, several times slower; for cross-checks.
+    threads
+        Of the factorisation; None lets the library decide. The result does not depend on it.
+    """
+
+    engine: Engine = "rslab"
+    threads: int | None = None
+    analyses: int = 0
+    _patterns: dict[str, tuple[NDArray[Any], NDArray[Any], Any]] = field(default_factory=dict)
+
+    def factorise(self, matrix: SparseMatrix) -> Factorisation:
+        """Factorise (n, n); raises ``ConvergenceError`` for a singular matrix."""
+        csc = _canonical(matrix)
+        try:
+            apply = self._superlu(csc) if self.engine == "superlu" else self._rslab(csc)
+        except RuntimeError as error:
+            raise _singular(str(error)) from error
+        growth = _inverse_growth(csc, apply)
+        if not growth < SINGULAR_GROWTH:
+            raise _singular(f"its inverse magnifies a random load {growth:.0e} times")
+        return Factorisation(csc.shape[0], apply)
+
+    def forget(self) -> None:
+        """Drop the remembered orderings."""
+        self._patterns.clear()
+
+    def _superlu(self, csc: sp.csc_array[Any]) -> Callable[[Floats], Floats]:
+        # a small threshold keeps the pivots on the diagonal, and so the ordering, except where it is zero
+        options = {"SymmetricMode": True}
+        self.analyses += 1
+        lu = sla.splu(csc, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=1e-3, options=options)
+        return lambda rhs: lu.solve(rhs)
+
+    def _rslab(self, csc: sp.csc_array[Any]) -> Callable[[Floats], Floats]:
+        path = "ldlt" if is_symmetric(csc) else "lu"
+        known = self._patterns.get(path)
+        if known is None or not (
+            np.array_equal(known[0], csc.indptr) and np.array_equal(known[1], csc.indices)
+        ):
+            symbolic = rslab.analyze(csc, path=path, ordering="metis", threads=self.threads)
+            self.analyses += 1
+            known = self._patterns[path] = (csc.indptr.copy(), csc.indices.copy(), symbolic)
+        factor = known[2].factor(csc)
+        return lambda rhs: factor.solve(rhs)
+
+
+def _canonical(matrix: SparseMatrix) -> sp.csc_array[Any]:
+    """The matrix as CSC with sorted, unique entries; zeros that are stored stay, so patterns stay equal."""
+    csc = sp.csc_array(matrix)
+    if not csc.has_canonical_format:
+        csc = csc.copy()
+        csc.sum_duplicates()
+    return csc
+
+
+def is_symmetric(matrix: SparseMatrix) -> bool:
+    """Whether x.Ay = y.Ax for a fixed random pair: a test that costs two products and no transpose.
+
+    Asymmetry below the tolerance may pass unseen. That only makes the factorisation a little inexact;
+    the solvers iterate on the true matrix.
+    """
+    x, y = np.random.default_rng(0).standard_normal((2, matrix.shape[0]))
+    ax, ay = matrix @ x, matrix @ y
+    return bool(abs(x @ ay - y @ ax) <= SYMMETRY_TOLERANCE * np.linalg.norm(x) * np.linalg.norm(ay))
+
+
+def _inverse_growth(csc: sp.csc_array[Any], apply: Callable[[Floats], Floats]) -> float:
+    """``|S^-1 A^-1 S^-1 y| / |y|`` for a fixed random y; S scales the columns to about one.
+
+    A null vector of A, such as a rigid motion, has a share in y, which rounding then blows up. The scaling
+    makes the number blind to the contrast between soft and stiff materials.
+    """
+    largest = abs(csc).max(axis=0).toarray().ravel()
+    scale = np.sqrt(np.where(largest > 0.0, largest, 1.0))
+    y = np.random.default_rng(1).standard_normal(scale.size)
+    return float(np.linalg.norm(scale * apply(scale * y)) / np.linalg.norm(y))
+
+
+def _singular(detail: str) -> ConvergenceError:
+    return ConvergenceError(
+        f"the stiffness matrix is singular ({detail}): something moves freely. Try to hold every part "
+        "against rigid motion, or smaller steps if the material has lost all stiffness."
+    )
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    # found once: looking for the loaded libraries takes longer than a small solve
+    return ThreadpoolController()
+
+
+class LaggedDirectSolver:
+    """GMRES preconditioned by the factorisation of an earlier matrix; the default of Newton.
+
+    The factorisation is renewed when GMRES fails with it, and after the first solve that cost more
+    iterations than the average since the last renewal, the renewal included: from there on the average
+    would only rise. Costs are counted, not timed, so equal inputs give equal bits. A renewed factorisation
+    that fails as well raises.
+
+    Parameters
+    ----------
+    engine, threads
+        See ``Factory``.
+    max_iterations
+        GMRES iterations after which an old factorisation is given up.
+    factor_cost_iterations
+        What a factorisation costs, in iterations (measured: 25 to 55).
+    """
+
+    def __init__(
+        self,
+        engine: Engine = "rslab",
+        threads: int | None = None,
+        max_iterations: int = 30,
+        factor_cost_iterations: int = 30,
+    ) -> None:
+        if engine not in ("rslab", "superlu"):
+            raise InputError(f"solver engine {engine!r} is unknown; allowed: 'rslab', 'superlu'")
+        if max_iterations < 2 or factor_cost_iterations < 1:
+            raise InputError(
+                f"max_iterations={max_iterations} and factor_cost_iterations={factor_cost_iterations} "
+                "must be at least 2 and 1"
+            )
+        self.max_iterations = max_iterations
+        self.factor_cost_iterations = factor_cost_iterations
+        self._factory = Factory(engine, threads)
+        self._factor: Factorisation | None = None
+        self._cost_iterations = 0
+        self._uses = 0
+        self._record = SolverRecord()
+
+    @property
+    def record(self) -> SolverRecord:
+        """Counters and seconds so far."""
+        return self._record
+
+    def reset(self) -> None:
+        """Forget all earlier matrices; the counters stay."""
+        self._factory.forget()
+        self._factor = None
+
+    def solve(self, matrix: SparseMatrix, rhs: Floats, rtol: float = 1e-8) -> Floats:
+        """Solve ``matrix`` (n, n) x = ``rhs`` (n,) or (n, k), with ``|rhs - A x| <= rtol |rhs|`` per column.
+
+        Raises
+        ------
+        InputError
+            For shapes that do not fit or a tolerance outside (0, 1).
+        ConvergenceError
+            For a singular matrix, NaN or infinity, or a residual that cannot be reached.
+        """
+        _check(matrix, rhs, rtol)
+        start = time.perf_counter()
+        try:
+            # one BLAS thread: the vectors are too short for more, and their order of summation stays fixed
+            with _blas().limit(limits=1, user_api="blas"):
+                columns = np.ascontiguousarray(rhs.reshape(rhs.shape[0], -1).T, dtype=np.float64)
+                solution = np.stack([self._solve_one(matrix, column, rtol) for column in columns], axis=-1)
+        finally:
+            self._count(wall_s=time.perf_counter() - start)
+        return solution.reshape(rhs.shape)
+
+    def _solve_one(self, matrix: SparseMatrix, rhs: Floats, rtol: float) -> Floats:
+        fresh = self._factor is None or self._factor.size != rhs.size
+        result = self._attempt(matrix, rhs, rtol, renew=fresh)
+        if result.residual > rtol and not fresh:
+            result = self._attempt(matrix, rhs, rtol, renew=True)
+        if not result.residual <= rtol:
+            self._factor = None
+            raise ConvergenceError(
+                f"the linear solver reached a relative residual of {result.residual:.1e}, wanted {rtol:.1e}: "
+                "the stiffness matrix is close to singular. Try smaller steps, or a looser tolerance."
+            )
+        self._judge(result.iterations)
+        self._count(solves=1)
+        return result.x
+
+    def _attempt(self, matrix: SparseMatrix, rhs: Floats, rtol: float, renew: bool) -> KrylovResult:
+        """GMRES with the factorisation at hand, renewed first if asked."""
+        factor = self._renew(matrix) if renew or self._factor is None else self._factor
+        result = gmres(matrix, rhs, factor.apply, rtol, self.max_iterations)
+        self._count(krylov_iterations=result.iterations)
+        return result
+
+    def _renew(self, matrix: SparseMatrix) -> Factorisation:
+        self._factor = None
+        start, analyses = time.perf_counter(), self._factory.analyses
+        self._factor = self._factory.factorise(matrix)
+        self._count(
+            factorisations=1,
+            analyses=self._factory.analyses - analyses,
+            factor_s=time.perf_counter() - start,
+        )
+        self._cost_iterations, self._uses = self.factor_cost_iterations, 0
+        return self._factor
+
+    def _judge(self, iterations: int) -> None:
+        """Drop the factorisation once a use of it costs more than the average so far."""
+        worn = self._uses > 0 and iterations * self._uses > self._cost_iterations
+        self._cost_iterations += iterations
+        self._uses += 1
+        if worn:
+            self._factor = None
+
+    def _count(self, **increments: float) -> None:
+        now = {name: getattr(self._record, name) + value for name, value in increments.items()}
+        self._record = replace(self._record, **now)
+
+
+class DirectSolver(LaggedDirectSolver):
+    """Factorises every matrix; GMRES then only polishes the answer (one iteration as a rule).
+
+    Parameters
+    ----------
+    engine, threads
+        See ``Factory``.
+    """
+
+    def __init__(self, engine: Engine = "rslab", threads: int | None = None) -> None:
+        super().__init__(engine, threads)
+
+    def solve(self, matrix: SparseMatrix, rhs: Floats, rtol: float = 1e-8) -> Floats:
+        """As ``LaggedDirectSolver.solve``, with the factorisation of this very matrix."""
+        self._factor = None
+        return super().solve(matrix, rhs, rtol)
+
+    def _judge(self, iterations: int) -> None:
+        """Keep the factorisation for the other columns of this right-hand side."""
+
+
+def _check(matrix: SparseMatrix, rhs: Floats, rtol: float) -> None:
+    if (
+        matrix.shape[0] != matrix.shape[1]
+        or rhs.ndim not in (1, 2)
+        or rhs.shape[0] != matrix.shape[0]
+        or not rhs.size
+    ):
+        raise InputError(
+            f"matrix {matrix.shape} and right-hand side {rhs.shape} do not fit; "
+            "allowed are (n, n) with (n,) or (n, k)"
+        )
+    if not 0.0 < rtol < 1.0:
+        raise InputError(f"rtol={rtol:g} is outside (0, 1)")
+    for name, values in (("stiffness matrix", matrix.data), ("right-hand side", rhs)):
+        if not np.all(np.isfinite(values)):
+            raise ConvergenceError(
+                f"the {name} holds NaN or infinity: the last step was too large. Try smaller steps."
+            )

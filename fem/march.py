@@ -1,0 +1,113 @@
+"""From one load to another in steps that adapt: the length halves on failure and grows after easy equilibria."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from kyphos.errors import ConvergenceError
+
+from .linear import LinearSolver
+from .newton import Equilibrium, NewtonSettings, solve_equilibrium
+from .structure import Load, State, Structure
+
+
+@dataclass(frozen=True)
+class MarchSettings:
+    """Step control; lengths are shares of the whole path.
+
+    Attributes
+    ----------
+    first, largest, smallest
+        First, largest and smallest step.
+    easy_iterations
+        A step that took at most this many iterations lets the next one grow by ``growth``.
+    newton
+        Settings of every equilibrium.
+    """
+
+    first: float = 1.0
+    largest: float = 1.0
+    smallest: float = 1e-3
+    easy_iterations: int = 6
+    growth: float = 1.5
+    newton: NewtonSettings = NewtonSettings()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One accepted step of a march."""
+
+    share: float
+    load: Load
+    equilibrium: Equilibrium
+
+
+def march(
+    structure: Structure,
+    state: State,
+    start: Load,
+    end: Load,
+    solver: LinearSolver,
+    settings: MarchSettings | None = None,
+    duration_s: float = 0.0,
+    cycles: float = 0.0,
+) -> Iterator[Step]:
+    """Solve equilibria on the way from ``start`` to ``end`` and yield each one; the caller may stop at any.
+
+    Parameters
+    ----------
+    start, end
+        ``end`` says what is prescribed; values, forces and volumes run linearly from those of ``start``.
+    duration_s, cycles
+        Spread evenly over the path.
+
+    Raises
+    ------
+    ConvergenceError
+        A step of the smallest length failed; the states yielded before stand.
+    """
+    settings = settings or MarchSettings()
+    share, step = 0.0, min(settings.first, 1.0)
+    while share < 1.0:
+        step = min(step, settings.largest, 1.0 - share)
+        if 1.0 - share - step < 1e-9:
+            step = 1.0 - share
+        load = end.between(start, share + step)
+        try:
+            found = solve_equilibrium(
+                structure, state, load, solver, settings.newton, step * duration_s, step * cycles
+            )
+        except ConvergenceError as error:
+            if step * 0.5 < settings.smallest:
+                message = f"{error} The step was already cut to {step:.2g} of the path, at {share:.3f} of it."
+                raise ConvergenceError(message, error.residuals_n) from error
+            step *= 0.5
+            continue
+        share, state = share + step, found.state
+        if share > 1.0 - 1e-12:
+            share = 1.0
+        yield Step(share, load, found)
+        if found.iterations <= settings.easy_iterations:
+            step *= settings.growth
+
+
+def settle(
+    structure: Structure,
+    state: State,
+    start: Load,
+    end: Load,
+    solver: LinearSolver,
+    settings: MarchSettings | None = None,
+) -> Step:
+    """The last step of :func:`march`: the state at ``end``."""
+    last = None
+    for step in march(structure, state, start, end, solver, settings):
+        last = step
+    assert last is not None
+    return last
+
+
+def with_newton(settings: MarchSettings, newton: NewtonSettings) -> MarchSettings:
+    """The same step control with other Newton settings."""
+    return replace(settings, newton=newton)

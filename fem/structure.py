@@ -1,0 +1,344 @@
+"""A structure: discretised cells, one material, rigid platens, fluid cavities; its state and its loads.
+
+The unknowns are q = [3 displacements per node, 6 motions per platen, 1 pressure per cavity]. Nodes of a platen follow it,
+so their own entries are never active.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .discretisation import N_MODES, Discretisation
+from .kernels.forces import element_forces, scatter
+from .kernels.strain import OK, log_strains
+from .rigid import Platen, platen_displacement, platen_slopes, platen_stiffness
+
+Array = NDArray[np.float64]
+Ids = NDArray[np.int64]
+
+FREEDOMS = ("x", "y", "z", "rx", "ry", "rz")
+
+
+class Response(Protocol):
+    """What a material returns for a batch of log strains."""
+
+    @property
+    def stress(self) -> Array:
+        """(m, q, 6) MPa, conjugate to log strain."""
+
+    @property
+    def tangent(self) -> Array:
+        """(m, q, 6, 6) MPa."""
+
+    @property
+    def state(self) -> Array:
+        """(m, q, s) trial history."""
+
+    @property
+    def status(self) -> NDArray[np.int8]:
+        """(m, q), 0 = good."""
+
+
+class Material(Protocol):
+    """Anything that turns a batch of log strains into stresses."""
+
+    def update(self, strain: Array, state: Array, dt_s: float, cycles: float) -> Response:
+        """Trial response; ``state`` is only read."""
+
+
+@dataclass(frozen=True)
+class Cavity:
+    """Cells filled by a fluid of one pressure (a balloon)."""
+
+    name: str
+    cells: Ids
+
+
+@dataclass(frozen=True)
+class State:
+    """A converged (or trial) state; arrays are never changed in place.
+
+    Attributes
+    ----------
+    displacement_mm
+        (n, 3), with respect to ``Discretisation.points_mm``.
+    motion
+        (p, 6) platen translation mm and rotation vector rad.
+    pressure_mpa
+        (b,) cavity pressures.
+    alpha
+        (k, 9) enhanced strain parameters.
+    history
+        (m, q, s) material state.
+    """
+
+    displacement_mm: Array
+    motion: Array
+    pressure_mpa: Array
+    alpha: Array
+    history: Array
+
+
+@dataclass(frozen=True)
+class Load:
+    """Prescribed coordinates and generalised forces; entries follow q.
+
+    Attributes
+    ----------
+    fixed
+        (N,) bool: coordinate is prescribed (a fixed cavity entry prescribes the pressure).
+    value
+        (N,) the prescribed coordinate; ignored where not fixed.
+    force
+        (N,) conjugate force: N, N mm for rotations.
+    volume_mm3
+        (b,) prescribed volume of cavities whose pressure is not fixed.
+    """
+
+    fixed: NDArray[np.bool_]
+    value: Array
+    force: Array
+    volume_mm3: Array
+
+    def between(self, start: Load, share: float) -> Load:
+        """The load at ``share`` (0..1) of the way from ``start`` (its prescribed values) to this one."""
+        return replace(
+            self,
+            value=start.value + share * (self.value - start.value),
+            force=start.force + share * (self.force - start.force),
+            volume_mm3=start.volume_mm3 + share * (self.volume_mm3 - start.volume_mm3),
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything known at one trial state."""
+
+    force_n: Array  # (3n,) internal nodal forces
+    stiffness: sp.csr_array  # (3n, 3n)
+    volume_mm3: Array  # (b,)
+    volume_slope: sp.csr_array  # (3n, b)
+    recover: Array
+    response: Response
+    strain: Array
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What is solved: cells, material, platens, cavities.
+
+    Attributes
+    ----------
+    mesh
+        Discretised cells.
+    material
+        Batch law of all cells.
+    platens
+        Rigid node sets.
+    cavities
+        Fluid-filled sets of cells.
+    eigenstrain
+        (m, q, 6) stress-free log strain (thermal), or None.
+    """
+
+    mesh: Discretisation
+    material: Material
+    platens: tuple[Platen, ...] = ()
+    cavities: tuple[Cavity, ...] = ()
+    eigenstrain: Array | None = field(default=None, repr=False)
+
+    @property
+    def n_nodes(self) -> int:
+        """Nodes of the mesh."""
+        return len(self.mesh.points_mm)
+
+    @property
+    def size(self) -> int:
+        """Length of q."""
+        return 3 * self.n_nodes + 6 * len(self.platens) + len(self.cavities)
+
+    def platen_slice(self, name: str) -> slice:
+        """Where the six motions of a platen stand in q."""
+        index = [p.name for p in self.platens].index(name)
+        start = 3 * self.n_nodes + 6 * index
+        return slice(start, start + 6)
+
+    def initial_state(self, history: Array) -> State:
+        """Unloaded state with the material's ``history`` (m, q, s)."""
+        return State(
+            np.zeros((self.n_nodes, 3)),
+            np.zeros((len(self.platens), 6)),
+            np.zeros(len(self.cavities)),
+            np.zeros((len(self.mesh.modes), N_MODES)),
+            history,
+        )
+
+    def coordinates(self, state: State) -> Array:
+        """q (N,) of a state."""
+        return np.concatenate([state.displacement_mm.ravel(), state.motion.ravel(), state.pressure_mpa])
+
+    def rebased(self, cell_ids: Ids, state: State) -> tuple[Structure, State]:
+        """Cells (k,) that are stress-free in their current shape: the new structure, and the state that goes with it.
+
+        Their enhanced strains start again from zero; their material history is the caller's to renew.
+        """
+        mesh = self.mesh.rebased(cell_ids, self.mesh.points_mm + state.displacement_mm)
+        alpha = state.alpha.copy()
+        rows = self.mesh.enhanced_index[cell_ids]
+        alpha[rows[rows >= 0]] = 0.0
+        return replace(self, mesh=mesh), replace(state, alpha=alpha)
+
+    def free_load(self, state: State) -> Load:
+        """No force, nothing prescribed but the cavity volumes, which stay what they are."""
+        q = self.coordinates(state)
+        volumes = self.cavity_volumes(state)
+        return Load(np.zeros(self.size, dtype=bool), q, np.zeros(self.size), volumes)
+
+    def cavity_volumes(self, state: State) -> Array:
+        """(b,) current volumes, mm3."""
+        from .measure import cell_volumes
+
+        if not self.cavities:
+            return np.zeros(0)
+        volume = cell_volumes(self.mesh, state)
+        return np.array([volume[c.cells].sum() for c in self.cavities])
+
+    @cached_property
+    def rigid_dofs(self) -> NDArray[np.bool_]:
+        """(N,) entries of q that belong to platen nodes."""
+        rigid = np.zeros(self.size, dtype=bool)
+        for platen in self.platens:
+            rigid[(3 * platen.nodes[:, None] + np.arange(3)).ravel()] = True
+        return rigid
+
+    def moved(self, state: State, step: Array, alpha_step: Array) -> State:
+        """The state after adding ``step`` (N,) to q; platen nodes follow their platens exactly."""
+        q = self.coordinates(state) + step
+        n = 3 * self.n_nodes
+        motion = q[n : n + 6 * len(self.platens)].reshape(-1, 6)
+        displacement = q[:n].reshape(-1, 3).copy()
+        for platen, m in zip(self.platens, motion, strict=True):
+            displacement[platen.nodes] = platen_displacement(platen, self.mesh.points_mm, m)
+        return State(
+            displacement, motion, q[n + 6 * len(self.platens) :], state.alpha + alpha_step, state.history
+        )
+
+    def motion_map(self, motion: Array) -> sp.csr_array:
+        """(3n, 3n + 6p) derivative of all nodal displacements with respect to q (without pressures)."""
+        n = 3 * self.n_nodes
+        free = np.flatnonzero(~self.rigid_dofs[:n])
+        rows, columns, values = [free], [free], [np.ones(free.size)]
+        for i, (platen, m) in enumerate(zip(self.platens, motion, strict=True)):
+            dof = 3 * platen.nodes[:, None] + np.arange(3)  # (k, 3)
+            slopes = platen_slopes(platen, self.mesh.points_mm, m[3:])  # (k, 3, 3)
+            start = n + 6 * i
+            rows += [dof.ravel(), np.repeat(dof.ravel(), 3)]
+            columns += [
+                np.tile(start + np.arange(3), len(dof)),
+                np.tile(start + 3 + np.arange(3), dof.size),
+            ]
+            values += [np.ones(dof.size), slopes.ravel()]
+        shape = (n, n + 6 * len(self.platens))
+        entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
+        return sp.csr_array(sp.coo_array(entries, shape=shape))
+
+    def rigid_stiffness(self, motion: Array, force_n: Array) -> list[Array]:
+        """(3, 3) geometric stiffness of each platen's rotation; ``force_n`` (3n,) internal forces."""
+        force = force_n.reshape(-1, 3)
+        return [
+            platen_stiffness(p, self.mesh.points_mm, m[3:], force[p.nodes])
+            for p, m in zip(self.platens, motion, strict=True)
+        ]
+
+    @cached_property
+    def _pattern(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+        return _stiffness_pattern(self.mesh.cells, self.n_nodes)
+
+    def evaluate(self, state: State, dt_s: float = 0.0, cycles: float = 0.0) -> Evaluation | None:
+        """Internal forces and stiffness at a trial state; None where a cell inverts or the law fails."""
+        mesh = self.mesh
+        strain, f, stretch, frame, status = log_strains(
+            mesh.points_mm + state.displacement_mm,
+            mesh.cells,
+            mesh.gradient,
+            mesh.weight,
+            mesh.formulation,
+            mesh.enhanced_index,
+            mesh.modes,
+            state.alpha,
+        )
+        if np.any(status != OK):
+            return None
+        elastic = strain if self.eigenstrain is None else strain - self.eigenstrain
+        response = self.material.update(elastic, state.history, dt_s, cycles)
+        if np.any(response.status != OK) or not np.isfinite(response.stress.sum() + response.tangent.sum()):
+            return None
+        pressure = np.zeros(len(mesh.cells))
+        for cavity, p in zip(self.cavities, state.pressure_mpa, strict=True):
+            pressure[cavity.cells] = p
+        force_e, stiffness_e, volume_e, slope_e, recover = element_forces(
+            mesh.gradient,
+            mesh.weight,
+            f,
+            stretch,
+            frame,
+            response.stress,
+            response.tangent,
+            mesh.formulation,
+            pressure,
+            mesh.enhanced_index,
+            mesh.modes,
+        )
+        return self._assembled(force_e, stiffness_e, volume_e, slope_e, recover, response, strain)
+
+    def _assembled(
+        self,
+        force_e: Array,
+        stiffness_e: Array,
+        volume_e: Array,
+        slope_e: Array,
+        recover: Array,
+        response: Response,
+        strain: Array,
+    ) -> Evaluation:
+        n = 3 * self.n_nodes
+        indptr, indices, positions = self._pattern
+        data, force = np.zeros(indices.size), np.zeros(n)
+        scatter(stiffness_e.ravel(), positions, data)
+        dofs = self.mesh.dofs
+        scatter(force_e.ravel(), dofs.ravel(), force)
+        slope = np.zeros((len(self.cavities), n))
+        for row, cavity in zip(slope, self.cavities, strict=True):
+            scatter(slope_e[cavity.cells].ravel(), dofs[cavity.cells].ravel(), row)
+        volumes = np.array([volume_e[c.cells].sum() for c in self.cavities])
+        matrix = sp.csr_array((data, indices, indptr), shape=(n, n))
+        return Evaluation(force, matrix, volumes, sp.csr_array(slope.T), recover, response, strain)
+
+
+def _stiffness_pattern(
+    cells: Ids, n_nodes: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    """CSR pattern of the assembled stiffness and, per cell, where each of its (3a)^2 entries goes."""
+    m, a = cells.shape
+    rows, columns = np.repeat(cells, a, axis=1).ravel(), np.tile(cells, (1, a)).ravel()
+    key = rows * n_nodes + columns
+    unique, inverse = np.unique(key, return_inverse=True)
+    node_row, node_column = unique // n_nodes, unique % n_nodes
+    start = np.searchsorted(node_row, np.arange(n_nodes + 1))  # node-level indptr
+    degree = np.diff(start)
+    slot = np.arange(unique.size) - start[node_row]  # position inside the node row
+    i, j = np.arange(3)[:, None], np.arange(3)[None, :]
+    row_start = 9 * start[node_row] + 0
+    block = row_start[:, None, None] + i * 3 * degree[node_row][:, None, None] + 3 * slot[:, None, None] + j
+    indices = np.empty(9 * unique.size, dtype=np.int32)
+    indices[block.ravel()] = np.broadcast_to(3 * node_column[:, None, None] + j, block.shape).ravel()
+    row_length = np.repeat(3 * degree, 3)
+    indptr = np.concatenate([[0], np.cumsum(row_length)]).astype(np.int32)
+    per_pair = block[inverse].reshape(m, a, a, 3, 3).transpose(0, 1, 3, 2, 4)  # (m, a, 3, a, 3)
+    return indptr, indices, np.ascontiguousarray(per_pair.reshape(-1)).astype(np.int32)

@@ -1,0 +1,170 @@
+"""From regions and densities to a `MaterialField`: the density laws of bone, and the choice of cards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kyphos.errors import MaterialError
+from kyphos.units import MG_PER_G
+
+from .field import Block, MaterialField
+from .laws import CRUSHABLE_BONE, Floats
+from .library import Card, load_card
+
+DEFAULT_CARDS: dict[str, str] = {
+    "trabecular": "trabecular",
+    "shell": "shell",
+    "superior_endplate": "endplate",
+    "inferior_endplate": "endplate",
+    "superior_pot": "pot",
+    "inferior_pot": "pot",
+}
+"""Card of each kind of region: the part of a region's name after the last dot."""
+
+
+def _modulus_mpa(card: Card, density_g_per_cc: Floats, vbmd_mg_per_cc: Floats) -> Floats:
+    """Axial modulus (k,), MPa, by the card's modulus law."""
+    if card.modulus_law == "power":
+        return np.asarray(card["modulus_coefficient_mpa"] * density_g_per_cc ** card["modulus_exponent"])
+    if card.modulus_law == "linear":
+        return card["modulus_slope_mpa"] * density_g_per_cc + card["modulus_intercept_mpa"]
+    if card.modulus_law == "classes":
+        names = ("osteoporosis", "osteopenia", "healthy")
+        known = [card[f"vbmd_{name}_mg_per_cc"] for name in names]
+        return np.interp(vbmd_mg_per_cc, known, [card[f"modulus_{name}_mpa"] for name in names])
+    return np.full(density_g_per_cc.shape, card["youngs_modulus_mpa"])
+
+
+def _needs_density(card: Card) -> bool:
+    return card.modulus_law in ("power", "linear") or card.yield_law == "power"
+
+
+def bone_rows(
+    card: Card,
+    density_g_per_cc: ArrayLike,
+    cell_size_mm: ArrayLike,
+    vbmd_mg_per_cc: ArrayLike | None = None,
+) -> Floats:
+    """Parameters (k, p) of `CRUSHABLE_BONE` for k cells.
+
+    Parameters
+    ----------
+    card
+        A card of kind CrushableBone.
+    density_g_per_cc
+        (k,), QCT mineral density of the cell; values below the card's floor (fat, voids, noise below zero)
+        are lifted to it, so that no cell loses all stiffness. May be NaN where the card does not use it.
+    cell_size_mm
+        (k,), cube root of the cell's volume. The crush band of the card's width is spread over one cell
+        (crack band: softening strain = reference x band/cell size), so the mesh does not set the energy.
+    vbmd_mg_per_cc
+        (k,) or one number: mean trabecular density of the vertebra, for a modulus by class (the shell).
+
+    Raises
+    ------
+    MaterialError
+        Density or size is missing, not finite or not positive, or a result leaves the range of the law.
+    """
+    if card.kind != CRUSHABLE_BONE.name:
+        raise MaterialError(
+            f"card {card.name!r} is {card.kind}; bone needs a card of kind {CRUSHABLE_BONE.name}"
+        )
+    size = np.atleast_1d(np.asarray(cell_size_mm, dtype=np.float64))
+    density = np.broadcast_to(np.asarray(density_g_per_cc, dtype=np.float64), size.shape)
+    vbmd = np.broadcast_to(
+        np.asarray(np.nan if vbmd_mg_per_cc is None else vbmd_mg_per_cc, float), size.shape
+    )
+    _check_input(card, "cell_size_mm", size, 1e-3, 100.0, True)
+    _check_input(card, "density_g_per_cc", density, -2.0, 3.0, _needs_density(card))
+    _check_input(card, "vbmd_mg_per_cc", vbmd, -2000.0, 3000.0, card.modulus_law == "classes")
+    density = np.maximum(density, card["density_floor_g_per_cc"])
+    modulus = _modulus_mpa(card, density, vbmd)
+    if card.yield_law == "power":
+        strength = card["yield_coefficient_mpa"] * density ** card["yield_exponent"]
+    else:
+        strength = card["yield_strain"] * modulus
+    special = {
+        "axial_modulus_mpa": modulus,
+        "yield_stress_mpa": strength,
+        "softening_strain": card["softening_strain"] * card["crush_band_mm"] / size,
+    }
+    names = [parameter.name for parameter in CRUSHABLE_BONE.parameters]
+    rows = [special[name] if name in special else np.full(size.shape, card[name]) for name in names]
+    parameters = np.stack(rows, axis=1)
+    CRUSHABLE_BONE.check(parameters)
+    return parameters
+
+
+def _check_input(card: Card, name: str, values: Floats, low: float, high: float, needed: bool) -> None:
+    bad = np.flatnonzero(~((values >= low) & (values <= high)))
+    if needed and bad.size:
+        raise MaterialError(
+            f"card {card.name!r} needs {name} in [{low:g}, {high:g}]; cell {bad[0]} of its region has "
+            f"{values[bad[0]]:g} ({bad.size} in all)"
+        )
+
+
+def _level_vbmd(
+    level: str, region_names: Sequence[str], region: NDArray[np.int16], density: Floats, volume: Floats
+) -> float:
+    """Mean trabecular density of one vertebra, mg/cm3, weighted by volume; NaN without such cells."""
+    name = f"{level}.trabecular"
+    if name not in region_names:
+        return float("nan")
+    inside = region == list(region_names).index(name)
+    if not inside.any():
+        return float("nan")
+    return float(np.average(density[inside], weights=volume[inside]) * MG_PER_G)
+
+
+def bone_field(
+    region_names: Sequence[str],
+    region: NDArray[np.int16],
+    density_g_per_cc: Floats,
+    cell_size_mm: Floats,
+    *,
+    cards: Mapping[str, str | Card] | None = None,
+    n_points: int = 8,
+) -> MaterialField:
+    """The field of an untreated segment.
+
+    Parameters
+    ----------
+    region_names, region
+        Names, and index into them of every cell, (m,). What follows the last dot of a name chooses the card.
+    density_g_per_cc, cell_size_mm
+        (m,) each, see `bone_rows`. The shell's modulus follows the mean trabecular density of its level.
+    cards
+        Other cards than `DEFAULT_CARDS`, by kind of region: {"trabecular": card or its name}.
+    n_points
+        Quadrature points of a cell.
+
+    Raises
+    ------
+    MaterialError
+        A region has no card, or a card cannot be applied.
+    """
+    chosen: dict[str, str | Card] = {**DEFAULT_CARDS, **(cards or {})}
+    volume = cell_size_mm**3
+    blocks = []
+    for index, name in enumerate(region_names):
+        cells = np.flatnonzero(region == index)
+        if not cells.size:
+            continue
+        level, _, part = name.rpartition(".")
+        if part not in chosen:
+            raise MaterialError(
+                f"region {name!r} has no card; give cards={{{part!r}: ...}}, known: {', '.join(chosen)}"
+            )
+        choice = chosen[part]
+        card = load_card(choice) if isinstance(choice, str) else choice
+        if card.law is CRUSHABLE_BONE:
+            vbmd = _level_vbmd(level, region_names, region, density_g_per_cc, volume)
+            rows = bone_rows(card, density_g_per_cc[cells], cell_size_mm[cells], vbmd)
+        else:
+            rows = np.tile(card.row(), (cells.size, 1))
+        blocks.append(Block(card.law, cells, rows))
+    return MaterialField(tuple(blocks), region.size, n_points)

@@ -1,0 +1,155 @@
+"""Mooney-Rivlin in principal logarithmic strains."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+from .tensors import NOT_FINITE, OK, all_finite, fail, load_vector
+
+_SWEEPS = 12  # cyclic Jacobi on a 3x3 matrix needs four or five
+
+
+@njit(cache=True, error_model="numpy")
+def _rotate(a: np.ndarray, v: np.ndarray, p: int, q: int) -> None:
+    """One Jacobi rotation that clears a[p, q]; `v` collects the eigenvectors as columns."""
+    if a[p, q] == 0.0:
+        return
+    theta = (a[q, q] - a[p, p]) / (2.0 * a[p, q])
+    sign = 1.0 if theta >= 0.0 else -1.0
+    t = sign / (abs(theta) + np.sqrt(theta * theta + 1.0)) if abs(theta) < 1e150 else 0.5 / theta
+    c = 1.0 / np.sqrt(t * t + 1.0)
+    s = t * c
+    for k in range(3):
+        akp, akq = a[k, p], a[k, q]
+        a[k, p], a[k, q] = c * akp - s * akq, s * akp + c * akq
+    for k in range(3):
+        apk, aqk = a[p, k], a[q, k]
+        a[p, k], a[q, k] = c * apk - s * aqk, s * apk + c * aqk
+        vkp, vkq = v[k, p], v[k, q]
+        v[k, p], v[k, q] = c * vkp - s * vkq, s * vkp + c * vkq
+    a[p, q] = a[q, p] = 0.0
+
+
+@njit(cache=True, error_model="numpy")
+def eigen_symmetric(a: np.ndarray, v: np.ndarray) -> None:
+    """Cyclic Jacobi: `a` (3, 3) symmetric becomes diagonal, `v` (3, 3) holds the eigenvectors as columns."""
+    v[:, :] = 0.0
+    v[0, 0] = v[1, 1] = v[2, 2] = 1.0
+    for _ in range(_SWEEPS):
+        off = abs(a[0, 1]) + abs(a[1, 2]) + abs(a[0, 2])
+        if off <= 1e-300 or off <= 1e-17 * (abs(a[0, 0]) + abs(a[1, 1]) + abs(a[2, 2])):
+            return
+        _rotate(a, v, 0, 1)
+        _rotate(a, v, 1, 2)
+        _rotate(a, v, 0, 2)
+
+
+@njit(cache=True, error_model="numpy")
+def _dyad(v: np.ndarray, i: int, j: int, out: np.ndarray) -> None:
+    """Stress-like components (6,) of sym(n_i n_j), times two when i != j."""
+    factor = 1.0 if i == j else 2.0
+    for k in range(3):
+        m = (k + 1) % 3
+        out[k] = factor * v[k, i] * v[k, j]
+        both = v[k, i] * v[m, j] + v[m, i] * v[k, j]
+        out[3 + k] = 0.5 * factor * both
+
+
+@njit(cache=True, error_model="numpy")
+def _sinhc(x: float) -> float:
+    """sinh(x)/x without loss near zero."""
+    if abs(x) < 1e-3:
+        return 1.0 + x * x / 6.0 * (1.0 + x * x / 20.0)
+    return float(np.sinh(x) / x)
+
+
+@njit(cache=True, error_model="numpy")
+def _add_pair(factor: float, a: np.ndarray, b: np.ndarray, tangent: np.ndarray) -> None:
+    for i in range(6):
+        for j in range(6):
+            tangent[i, j] += factor * a[i] * b[j]
+
+
+@njit(cache=True, error_model="numpy")
+def mooney_rivlin_point(
+    strain: np.ndarray, constants: np.ndarray, stress: np.ndarray, tangent: np.ndarray
+) -> int:
+    """W = C10 (I1bar - 3) + C01 (I2bar - 3) + K/2 (ln J)^2 at one point.
+
+    constants: C10, C01, K in MPa. With principal log strains e_i and their deviators d_i,
+    I1bar = sum exp(2 d_i) and I2bar = sum exp(-2 d_i); T_i = dW/de_i. The spectral tangent needs
+    (T_i - T_j)/(e_i - e_j), which is written with sinh(x)/x and so has no trouble with equal values.
+    """
+    if not all_finite(load_vector(strain, 0)):
+        return int(fail(NOT_FINITE, stress, tangent))
+    c10, c01, bulk = constants
+    a, v, dyads = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 6))
+    for k in range(3):
+        m = (k + 1) % 3
+        a[k, k] = strain[k]
+        a[k, m] = a[m, k] = 0.5 * strain[3 + k]
+    eigen_symmetric(a, v)
+    volume = a[0, 0] + a[1, 1] + a[2, 2]
+    d, g, h = np.empty(3), np.empty(3), np.empty(3)
+    for i in range(3):
+        d[i] = a[i, i] - volume / 3.0
+        up, down = np.exp(2.0 * d[i]), np.exp(-2.0 * d[i])
+        g[i], h[i] = 2.0 * (c10 * up - c01 * down), 4.0 * (c10 * up + c01 * down)
+        _dyad(v, i, i, dyads[i])
+    _assemble(d, g, h, (c10, c01, bulk * volume, bulk), v, dyads, stress, tangent)
+    return OK
+
+
+@njit(cache=True, error_model="numpy")
+def _assemble(
+    d: np.ndarray,
+    g: np.ndarray,
+    h: np.ndarray,
+    values: tuple[float, float, float, float],
+    v: np.ndarray,
+    dyads: np.ndarray,
+    stress: np.ndarray,
+    tangent: np.ndarray,
+) -> None:
+    """Stress and tangent from principal values: g = dW/dd, h = d2W/dd2 before the deviatoric projection."""
+    c10, c01, pressure, bulk = values
+    mean_g, mean_h = (g[0] + g[1] + g[2]) / 3.0, (h[0] + h[1] + h[2]) / 3.0
+    stress[:] = 0.0
+    tangent[:, :] = 0.0
+    pair = np.empty(6)
+    for i in range(3):
+        principal = g[i] - mean_g + pressure
+        for k in range(6):
+            stress[k] += principal * dyads[i, k]
+        for j in range(3):
+            value = bulk - (h[i] + h[j]) / 3.0 + mean_h / 3.0
+            if i == j:
+                value += h[i]
+            _add_pair(value, dyads[i], dyads[j], tangent)
+        for j in range(i):
+            together = np.exp(d[i] + d[j])
+            rise = 4.0 * _sinhc(d[i] - d[j]) * (c10 * together + c01 / together)
+            _dyad(v, i, j, pair)
+            _add_pair(0.5 * rise, pair, pair, tangent)
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def mooney_rivlin_batch(
+    strain: np.ndarray,
+    state: np.ndarray,
+    cells: np.ndarray,
+    constants: np.ndarray,
+    dt_s: float,
+    cycles: float,
+    stress: np.ndarray,
+    tangent: np.ndarray,
+    new_state: np.ndarray,
+    status: np.ndarray,
+) -> None:
+    """Mooney-Rivlin at all points of the given cells; constants (k, 3). Shapes as `MaterialField.update`."""
+    points = strain.shape[1]
+    for i in prange(cells.size * points):
+        k = i // points
+        c, p = cells[k], i % points
+        status[c, p] = mooney_rivlin_point(strain[c, p], constants[k], stress[c, p], tangent[c, p])

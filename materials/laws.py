@@ -1,0 +1,337 @@
+"""The constitutive laws: what each one needs, remembers and computes.
+
+A law is data plus one compiled kernel. All laws are functions of the logarithmic strain E and return its
+conjugate stress T (per reference volume), the tangent dT/dE and a trial state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kyphos.errors import MaterialError
+
+from .kernels import bone, elastic, hyperelastic, plastic
+
+Floats = NDArray[np.float64]
+Kernel = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One constant of a law: name (ends in its unit), unit, physical range, meaning."""
+
+    name: str
+    unit: str
+    low: float
+    high: float
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One history variable: name, number of components, meaning."""
+
+    name: str
+    size: int
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """One constitutive law.
+
+    `pack` turns parameters (k, p) into the kernel's constants (k, c); `kernel` works on all points of many
+    cells. `state` lists the history variables in the order of the state vector, all zero at the start.
+    """
+
+    name: str
+    meaning: str
+    parameters: tuple[Parameter, ...]
+    state: tuple[Variable, ...]
+    pack: Callable[[Floats], Floats]
+    kernel: Kernel
+
+    @property
+    def state_size(self) -> int:
+        """Components of the state vector."""
+        return sum(variable.size for variable in self.state)
+
+    def place(self, name: str) -> slice | None:
+        """Where the variable `name` lies in the state vector, or None if this law has none."""
+        start = 0
+        for variable in self.state:
+            if variable.name == name:
+                return slice(start, start + variable.size)
+            start += variable.size
+        return None
+
+    def row(self, **values: float) -> Floats:
+        """Parameters (p,) in the order of the law.
+
+        Raises
+        ------
+        MaterialError
+            A name is missing or unknown, or a value lies outside its physical range.
+        """
+        names = [parameter.name for parameter in self.parameters]
+        wrong = sorted(set(names) ^ set(values))
+        if wrong:
+            raise MaterialError(
+                f"{self.name}: parameter {wrong[0]!r} is missing or unknown; it takes {', '.join(names)}"
+            )
+        row = np.array([values[name] for name in names], dtype=np.float64)
+        self.check(row[None, :])
+        return row
+
+    def check(self, parameters: Floats) -> None:
+        """Raise MaterialError unless parameters (k, p) are finite and inside their physical ranges."""
+        if parameters.ndim != 2 or parameters.shape[1] != len(self.parameters):
+            raise MaterialError(
+                f"{self.name}: parameters have shape {parameters.shape}; "
+                f"expected (cells, {len(self.parameters)})"
+            )
+        for column, parameter in zip(parameters.T, self.parameters, strict=True):
+            bad = np.flatnonzero(~((column >= parameter.low) & (column <= parameter.high)))
+            if bad.size:
+                raise MaterialError(
+                    f"{self.name}: {parameter.name}={column[bad[0]]:g} (row {bad[0]}, {bad.size} in all) "
+                    f"is outside [{parameter.low:g}, {parameter.high:g}] {parameter.unit}; "
+                    "check its unit and its card"
+                )
+
+
+_MODULUS = (1e-6, 1e6)
+
+
+def _modulus(name: str, meaning: str) -> Parameter:
+    return Parameter(name, "MPa", *_MODULUS, meaning)
+
+
+def _isotropic_stiffness(young_mpa: Floats, poisson: Floats) -> Floats:
+    """Stiffness blocks (k, 9), MPa, of isotropic solids."""
+    shear = young_mpa / (2.0 * (1.0 + poisson))
+    lame = 2.0 * shear * poisson / (1.0 - 2.0 * poisson)
+    normal = lame + 2.0 * shear
+    return np.stack([normal] * 3 + [lame] * 3 + [shear] * 3, axis=1)
+
+
+def _invert_blocks(blocks: Floats) -> Floats:
+    """Inverse of compliance or stiffness blocks (k, 9)."""
+    full = np.zeros((blocks.shape[0], 3, 3))
+    pairs = ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (0, 2))
+    for place, (i, j) in enumerate(pairs):
+        full[:, i, j] = full[:, j, i] = blocks[:, place]
+    smallest = np.linalg.eigvalsh(full)[:, 0]
+    if (smallest <= 0.0).any():
+        raise MaterialError(
+            "TransverselyIsotropic: Poisson's ratios give an energy that is not positive; "
+            "each must satisfy nu_ij^2 < E_i/E_j, try smaller ones"
+        )
+    inverse = np.linalg.inv(full)
+    normal = [inverse[:, i, j] for i, j in pairs]
+    return np.stack(normal + [1.0 / blocks[:, 6 + i] for i in range(3)], axis=1)
+
+
+def _pack_linear_elastic(p: Floats) -> Floats:
+    return _isotropic_stiffness(p[:, 0], p[:, 1])
+
+
+def _pack_orthotropic(p: Floats) -> Floats:
+    e1, e2, e3, nu12, nu13, nu23, g12, g13, g23 = p.T
+    # axis 1 is z (the bone's axis), 2 is x, 3 is y; blocks run xx yy zz, xy yz xz
+    compliance = np.stack([1 / e2, 1 / e3, 1 / e1, -nu23 / e2, -nu13 / e1, -nu12 / e1, g23, g13, g12], axis=1)
+    compliance[:, 6:] = 1.0 / compliance[:, 6:]
+    return _invert_blocks(compliance)
+
+
+def _pack_fatigue(p: Floats) -> Floats:
+    return np.concatenate([_isotropic_stiffness(p[:, 0], p[:, 1]), p[:, 2:6]], axis=1)
+
+
+def _pack_plain(p: Floats) -> Floats:
+    return p.copy()
+
+
+def _pack_j2(p: Floats) -> Floats:
+    bulk = p[:, 0] / (3.0 * (1.0 - 2.0 * p[:, 1]))
+    shear = p[:, 0] / (2.0 * (1.0 + p[:, 1]))
+    return np.concatenate([np.stack([bulk, shear], axis=1), p[:, 2:5]], axis=1)
+
+
+def _fabric_block(ratio_x: Floats, ratio_y: Floats, poisson: Floats, power: float) -> Floats:
+    """Isotropic compliance of unit modulus, seen through fabric: entry ij divided by (r_i r_j)^power.
+
+    power 1/2 gives the orthotropic elasticity of Zysset & Curnier 1995 (E_i = r_i E1), power 1 the quadric
+    of stresses scaled by r_i, so that the yield strain is the same along every axis.
+    """
+    x, y, z = ratio_x**power, ratio_y**power, np.ones_like(ratio_x)
+    shear, pairs = 2.0 * (1.0 + poisson), (x * y, y * z, x * z)
+    return np.stack(
+        [*(1.0 / (a * a) for a in (x, y, z)), *(-poisson / p for p in pairs), *(shear / p for p in pairs)],
+        axis=1,
+    )
+
+
+def _pack_bone(p: Floats) -> Floats:
+    modulus, ratio_x, ratio_y, poisson, poisson_plastic, strength = p[:, :6].T
+    compliance = _fabric_block(ratio_x, ratio_y, poisson, 0.5)
+    surface = _fabric_block(ratio_x, ratio_y, poisson_plastic, 1.0)
+    scalars = np.stack([modulus, strength / modulus], axis=1)
+    return np.concatenate([compliance, surface, scalars, p[:, 6:]], axis=1)
+
+
+_POISSON = Parameter("poisson_ratio", "1", -0.5, 0.4999, "Poisson's ratio")
+
+LINEAR_ELASTIC = Law(
+    name="LinearElastic",
+    meaning="Isotropic linear elasticity in logarithmic strain (Hencky's solid).",
+    parameters=(_modulus("youngs_modulus_mpa", "Young's modulus"), _POISSON),
+    state=(),
+    pack=_pack_linear_elastic,
+    kernel=elastic.elastic_batch,
+)
+
+TRANSVERSELY_ISOTROPIC = Law(
+    name="TransverselyIsotropic",
+    meaning="Orthotropic elasticity in the global axes; 1 is z (the bone's axis), 2 is x, 3 is y. "
+    "nu_ij is the contraction along j per extension along i.",
+    parameters=(
+        _modulus("youngs_modulus_1_mpa", "along z"),
+        _modulus("youngs_modulus_2_mpa", "along x"),
+        _modulus("youngs_modulus_3_mpa", "along y"),
+        Parameter("poisson_ratio_12", "1", -1.0, 1.5, "contraction along x per extension along z"),
+        Parameter("poisson_ratio_13", "1", -1.0, 1.5, "contraction along y per extension along z"),
+        Parameter("poisson_ratio_23", "1", -1.0, 1.5, "contraction along y per extension along x"),
+        _modulus("shear_modulus_12_mpa", "in the zx plane"),
+        _modulus("shear_modulus_13_mpa", "in the zy plane"),
+        _modulus("shear_modulus_23_mpa", "in the xy plane"),
+    ),
+    state=(),
+    pack=_pack_orthotropic,
+    kernel=elastic.elastic_batch,
+)
+
+MOONEY_RIVLIN = Law(
+    name="MooneyRivlin",
+    meaning="W = C10 (I1bar - 3) + C01 (I2bar - 3) + K/2 (ln J)^2; shear modulus at rest 2 (C10 + C01).",
+    parameters=(
+        Parameter("c10_mpa", "MPa", 0.0, 1e4, "first Mooney-Rivlin constant"),
+        Parameter("c01_mpa", "MPa", 0.0, 1e4, "second Mooney-Rivlin constant"),
+        _modulus("bulk_modulus_mpa", "bulk modulus"),
+    ),
+    state=(),
+    pack=_pack_plain,
+    kernel=hyperelastic.mooney_rivlin_batch,
+)
+
+J2_PLASTICITY = Law(
+    name="J2Plasticity",
+    meaning="Von Mises plasticity with linear isotropic and kinematic (Prager) hardening, radial return.",
+    parameters=(
+        _modulus("youngs_modulus_mpa", "Young's modulus"),
+        _POISSON,
+        Parameter("yield_stress_mpa", "MPa", 1e-9, 1e6, "initial yield stress"),
+        Parameter("isotropic_hardening_mpa", "MPa", 0.0, 1e6, "d(yield stress)/d(plastic strain)"),
+        Parameter("kinematic_hardening_mpa", "MPa", 0.0, 1e6, "d(back stress)/d(plastic strain)"),
+    ),
+    state=(
+        Variable("plastic_strain", 6, "plastic strain, engineering shear"),
+        Variable("kappa", 1, "accumulated equivalent plastic strain"),
+    ),
+    pack=_pack_j2,
+    kernel=plastic.j2_batch,
+)
+
+FATIGUE_ELASTIC = Law(
+    name="FatigueElastic",
+    meaning="Isotropic elasticity worn out by a Miner sum: each cycle at the von Mises stress s of the last "
+    "committed state adds 1/N(s), N = N_ref (s/s_ref)^-b (Basquin, no endurance limit); T = (1 - D) C:E, "
+    "D = min(cap, sum).",
+    parameters=(
+        _modulus("youngs_modulus_mpa", "Young's modulus"),
+        _POISSON,
+        Parameter("fatigue_reference_cycles", "1", 1.0, 1e12, "life at the reference stress"),
+        Parameter("fatigue_reference_stress_mpa", "MPa", 1e-3, 1e4, "stress whose life is the reference"),
+        Parameter("fatigue_exponent", "1", 1.0, 50.0, "Basquin exponent b"),
+        Parameter("damage_cap", "1", 0.0, 0.999, "largest damage"),
+    ),
+    state=(
+        Variable("miner_sum", 1, "used share of the fatigue life"),
+        Variable("peak_stress_mpa", 1, "von Mises stress of the last evaluation"),
+        Variable("damage", 1, "share of stiffness lost"),
+    ),
+    pack=_pack_fatigue,
+    kernel=elastic.fatigue_batch,
+)
+
+CRUSHABLE_BONE = Law(
+    name="CrushableBone",
+    meaning="""Bone that crushes, softens, packs, is damaged, creeps and tires.
+
+Elastic: orthotropic along the global axes (z the bone's axis), E_i = r_i E1, nu_ij/E_i = nu/sqrt(E_i E_j),
+    G_ij = sqrt(E_i E_j)/(2 (1 + nu)) (Zysset & Curnier 1995, Mech Mater 21:243).
+Quadric: phi^2 = sigma' P sigma, Deshpande & Fleck (2000, JMPS 48:1253) in the scaled stress
+    sigma_ij/sqrt(r_i r_j) with plastic Poisson's ratio nu_p: P is the compliance of an isotropic solid of
+    unit modulus and Poisson's ratio nu_p, and phi = |sigma| for uniaxial stress along z. The ratio nu_p is
+    that of the scaled stress: crushing along z widens x by nu_p/r_x. The tension-compression asymmetry of
+    bone (yield at 0.78 and 0.84 %) is neglected.
+Plasticity: sigma = (1 - D) C0:(E - E_in), phi(sigma) <= Y, dE_in = dlambda P sigma/phi, kappa = sum dlambda,
+    Y = Y0 [r_pl + (1 - r_pl) exp(-kappa/kappa_s) + k_d (max(e, 0)/e_d)^4], e = -tr(plastic strain).
+Damage: D = min(cap, D_max (1 - exp(-a kappa)) + D_f).
+Creep, with s = phi/((1 - D) E1) along P sigma: c1 s ln(1 + t/tau), of which one share is irrecoverable
+    (strain hardening) and the rest a Kelvin chain of five; plus the secondary rate A s_p^n, irrecoverable,
+    with s_p = (phi/Y)(Y0/E1), the load relative to the current strength. Implicit: stress at the step's end.
+Fatigue: dD_f/dN = 1/(N_f (k + 1)(1 - D_f)^k), N_f = C s_p^-b, s_p of the last committed state (explicit).""",
+    parameters=(
+        _modulus("axial_modulus_mpa", "Young's modulus along z"),
+        Parameter("modulus_ratio_x", "1", 0.02, 5.0, "E_x over axial modulus"),
+        Parameter("modulus_ratio_y", "1", 0.02, 5.0, "E_y over axial modulus"),
+        Parameter("poisson_ratio", "1", -0.4, 0.49, "of the fabric-scaled elasticity"),
+        Parameter("plastic_poisson_ratio", "1", -0.4, 0.45, "of the fabric-scaled flow"),
+        Parameter("yield_stress_mpa", "MPa", 1e-9, 1e4, "axial strength Y0"),
+        Parameter("plateau_ratio", "1", 0.05, 1.0, "plateau over peak"),
+        Parameter("softening_strain", "1", 1e-5, 10.0, "kappa over which the peak decays to the plateau"),
+        Parameter("densification_gain", "1", 0.0, 100.0, "k_d"),
+        Parameter("densification_strain", "1", 0.05, 5.0, "logarithmic compaction e_d"),
+        Parameter("damage_max", "1", 0.0, 0.95, "overload damage at saturation"),
+        Parameter("damage_rate", "1", 0.0, 1e4, "a"),
+        Parameter("damage_cap", "1", 0.0, 0.99, "largest damage of all kinds"),
+        Parameter("creep_coefficient", "1", 0.0, 10.0, "c1"),
+        Parameter("irrecoverable_share", "1", 0.0, 1.0, "share of primary creep that stays"),
+        Parameter("creep_time_s", "s", 1e-6, 1e6, "tau"),
+        Parameter("secondary_rate_per_s", "1/s", 0.0, 1e60, "A"),
+        Parameter("secondary_exponent", "1", 1.0, 30.0, "n"),
+        Parameter("fatigue_life_coefficient", "1", 1e-60, 1e6, "C, cycles"),
+        Parameter("fatigue_life_exponent", "1", 1.0, 30.0, "b"),
+        Parameter("fatigue_damage_exponent", "1", 0.0, 20.0, "k"),
+    ),
+    state=(
+        Variable("plastic_strain", 6, "plastic and irrecoverable creep strain, engineering shear"),
+        Variable("kappa", 1, "accumulated plastic multiplier"),
+        Variable("compaction", 1, "less the trace of the plastic strain"),
+        Variable("primary_creep", 1, "irrecoverable primary creep multiplier"),
+        Variable("creep_strain_eq", 1, "irrecoverable creep multiplier, primary and secondary"),
+        Variable("fatigue_damage", 1, "damage by cycles"),
+        Variable("s_peak", 1, "s_p at the last evaluation"),
+        Variable("damage", 1, "total damage"),
+        Variable("kelvin_strain", 6 * bone.KELVIN, "recoverable creep strains, five of six components"),
+    ),
+    pack=_pack_bone,
+    kernel=bone.bone_batch,
+)
+
+LAWS: dict[str, Law] = {
+    law.name: law
+    for law in (
+        LINEAR_ELASTIC,
+        TRANSVERSELY_ISOTROPIC,
+        MOONEY_RIVLIN,
+        J2_PLASTICITY,
+        CRUSHABLE_BONE,
+        FATIGUE_ELASTIC,
+    )
+}

@@ -1,0 +1,289 @@
+"""Material cards: every constant with value, unit, range, source and a `seen`/`assumed` flag.
+
+A card is a TOML file in `cards/`: `kind` names a law (or `InterdigitatedComposite`), `meaning` says what it
+is, each `[parameters.NAME]` holds `value`, `unit`, `low`, `high`, `source`, `flag`. A `CrushableBone` card
+also names its `modulus_law` and `yield_law`. A card may `extends` another, overriding what differs.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from importlib.resources import files
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from kyphos.errors import MaterialError
+
+from .laws import LAWS, Floats, Law
+
+Table = dict[str, Any]
+
+FLAGS = ("seen", "assumed")
+COMPOSITE = "InterdigitatedComposite"
+
+_BONE_UNITS = {
+    "modulus_ratio_x": "1",
+    "modulus_ratio_y": "1",
+    "poisson_ratio": "1",
+    "plastic_poisson_ratio": "1",
+    "density_floor_g_per_cc": "g/cm3",
+    "plateau_ratio": "1",
+    "softening_strain": "1",
+    "crush_band_mm": "mm",
+    "densification_gain": "1",
+    "densification_strain": "1",
+    "damage_max": "1",
+    "damage_rate": "1",
+    "damage_cap": "1",
+    "creep_coefficient": "1",
+    "irrecoverable_share": "1",
+    "creep_time_s": "s",
+    "secondary_rate_per_s": "1/s",
+    "secondary_exponent": "1",
+    "fatigue_life_coefficient": "1",
+    "fatigue_life_exponent": "1",
+    "fatigue_damage_exponent": "1",
+}
+MODULUS_LAWS = {
+    "power": {"modulus_coefficient_mpa": "MPa", "modulus_exponent": "1"},
+    "linear": {"modulus_slope_mpa": "MPa", "modulus_intercept_mpa": "MPa"},
+    "classes": {
+        "modulus_osteoporosis_mpa": "MPa",
+        "modulus_osteopenia_mpa": "MPa",
+        "modulus_healthy_mpa": "MPa",
+        "vbmd_osteoporosis_mg_per_cc": "mg/cm3",
+        "vbmd_osteopenia_mg_per_cc": "mg/cm3",
+        "vbmd_healthy_mg_per_cc": "mg/cm3",
+    },
+    "constant": {"youngs_modulus_mpa": "MPa"},
+}
+YIELD_LAWS = {
+    "power": {"yield_coefficient_mpa": "MPa", "yield_exponent": "1"},
+    "strain": {"yield_strain": "1"},
+}
+_COMPOSITE_UNITS = {"porosity": "1", "porosity_exponent": "1", "interface_knock_down": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """One number of a card: value, unit, range of uncertainty, source, and whether the source was seen."""
+
+    value: float
+    unit: str
+    low: float
+    high: float
+    source: str
+    flag: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """One material: which law, and all constants by name."""
+
+    name: str
+    kind: str
+    meaning: str
+    constants: Mapping[str, Constant]
+    modulus_law: str = ""
+    yield_law: str = ""
+
+    @property
+    def law(self) -> Law:
+        """The law of this card; raises MaterialError for a card that only modifies others."""
+        if self.kind not in LAWS:
+            raise MaterialError(
+                f"card {self.name!r} ({self.kind}) is no material by itself; see `interdigitated`"
+            )
+        return LAWS[self.kind]
+
+    def __getitem__(self, name: str) -> float:
+        """Value of one constant."""
+        return self.constants[name].value
+
+    def row(self) -> Floats:
+        """Parameters (p,) of the law; for bone, whose parameters depend on density, see `bone_rows`."""
+        if self.kind == "CrushableBone":
+            raise MaterialError(
+                f"card {self.name!r} depends on density and cell size; use bone_rows(card, ...)"
+            )
+        return self.law.row(**{name: constant.value for name, constant in self.constants.items()})
+
+    def with_values(self, **values: float) -> Card:
+        """A copy with other values; each must exist and lie within the card's range."""
+        for name in values:
+            if name not in self.constants:
+                raise MaterialError(_unknown(f"card {self.name!r}", name, self.constants))
+        changed = {name: replace(self.constants[name], value=float(value)) for name, value in values.items()}
+        for name, constant in changed.items():
+            _check_range(f"card {self.name!r}: {name}", constant)
+        return replace(self, constants={**self.constants, **changed})
+
+
+def _unknown(where: str, name: str, known: Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{where}: unknown name {name!r}{hint} Known: {', '.join(sorted(known))}"
+
+
+def _check_range(where: str, constant: Constant) -> None:
+    if not constant.low <= constant.value <= constant.high:
+        slips = (
+            {1000.0: "was it given in GPa? ", 1e-6: "was it given in Pa? "} if constant.unit == "MPa" else {}
+        )
+        hint = [text for k, text in slips.items() if constant.low <= k * constant.value <= constant.high]
+        raise MaterialError(
+            f"{where}={constant.value:g} is outside [{constant.low:g}, {constant.high:g}] {constant.unit}; "
+            f"{''.join(hint)}Check the unit, or widen the card's range with a source"
+        )
+
+
+def _constant(where: str, table: Table, unit: str) -> Constant:
+    """One validated `[parameters.NAME]` table."""
+    names = [field.name for field in fields(Constant)]
+    if missing := [name for name in names if name not in table]:
+        raise MaterialError(f"{where}: {missing[0]!r} is missing; every constant needs {', '.join(names)}")
+    if extra := sorted(set(table) - set(names)):
+        raise MaterialError(_unknown(where, extra[0], dict.fromkeys(names)))
+    for name in ("value", "low", "high"):
+        number = table[name]
+        if isinstance(number, bool) or not isinstance(number, int | float) or not isfinite(number):
+            raise MaterialError(f"{where}: {name}={number!r} must be a finite number")
+    if not isinstance(table["source"], str) or not table["source"].strip():
+        raise MaterialError(f"{where}: source is empty; name a paper, a DOI, or why the value is assumed")
+    if table["flag"] not in FLAGS:
+        raise MaterialError(f"{where}: flag={table['flag']!r} must be one of {', '.join(FLAGS)}")
+    if table["unit"] != unit:
+        raise MaterialError(f"{where}: unit={table['unit']!r} must be {unit!r}")
+    constant = Constant(**{**table, **{name: float(table[name]) for name in ("value", "low", "high")}})
+    _check_range(where, constant)
+    return constant
+
+
+def _expected(where: str, table: Table) -> dict[str, str]:
+    """Names and units of the constants that a card of this kind must have."""
+    kind = table["kind"]
+    if kind == COMPOSITE:
+        return _COMPOSITE_UNITS
+    if kind not in LAWS:
+        raise MaterialError(_unknown(f"{where}: kind", str(kind), {**LAWS, COMPOSITE: None}))
+    if kind != "CrushableBone":
+        return {parameter.name: parameter.unit for parameter in LAWS[kind].parameters}
+    units = dict(_BONE_UNITS)
+    for key, choices in (("modulus_law", MODULUS_LAWS), ("yield_law", YIELD_LAWS)):
+        if table.get(key) not in choices:
+            raise MaterialError(f"{where}: {key}={table.get(key)!r} must be one of {', '.join(choices)}")
+        units |= choices[table[key]]
+    return units
+
+
+def parse_card(name: str, text: str) -> Card:
+    """A card from TOML text.
+
+    Raises
+    ------
+    MaterialError
+        Broken TOML, a missing or unknown name, a constant without unit, range, source or flag, or a value
+        outside its range.
+    """
+    where = f"card {name!r}"
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise MaterialError(f"{where}: not valid TOML: {error}") from error
+    known = ("kind", "meaning", "extends", "modulus_law", "yield_law", "parameters")
+    if extra := sorted(set(table) - set(known)):
+        raise MaterialError(_unknown(where, extra[0], dict.fromkeys(known)))
+    base = load_card(table["extends"]) if "extends" in table else None
+    head = {"kind": base.kind, "modulus_law": base.modulus_law, "yield_law": base.yield_law} if base else {}
+    head |= {key: table[key] for key in ("kind", "meaning", "modulus_law", "yield_law") if key in table}
+    for key in ("kind", "meaning"):
+        if not head.get(key):
+            raise MaterialError(f"{where}: {key!r} is missing")
+    units = _expected(where, head)
+    own = table.get("parameters", {})
+    if extra := sorted(set(own) - set(units)):
+        raise MaterialError(_unknown(where, extra[0], units))
+    constants = {
+        key: _constant(f"{where}: {key}", own[key], unit) for key, unit in units.items() if key in own
+    }
+    inherited = {key: base.constants[key] for key in units if base and key in base.constants}
+    if missing := [key for key in units if key not in constants and key not in inherited]:
+        raise MaterialError(f"{where}: parameter {missing[0]!r} is missing")
+    merged = {key: constants.get(key) or inherited[key] for key in units}
+    return Card(
+        name, head["kind"], head["meaning"], merged, head.get("modulus_law", ""), head.get("yield_law", "")
+    )
+
+
+def list_cards() -> tuple[str, ...]:
+    """Names of the built-in cards, in alphabetical order."""
+    folder = files("kyphos.materials") / "cards"
+    return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml")))
+
+
+@cache
+def load_card(name: str) -> Card:
+    """A built-in card by name, or a card file by path (ending in .toml).
+
+    Raises
+    ------
+    MaterialError
+        No such card, or an invalid one.
+    """
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise MaterialError(f"no card file {name!r}; give the path of an existing .toml file")
+        return parse_card(path.stem, path.read_text(encoding="utf-8"))
+    if name not in list_cards():
+        raise MaterialError(_unknown("material card", name, dict.fromkeys(list_cards())))
+    entry = files("kyphos.materials") / "cards" / f"{name}.toml"
+    return parse_card(name, entry.read_text(encoding="utf-8"))
+
+
+def describe_card(name: str) -> str:
+    """All constants of a card as text: value, range, unit, flag, source."""
+    card = load_card(name)
+    laws = "".join(
+        f", {key} {value}"
+        for key, value in (("modulus", card.modulus_law), ("yield", card.yield_law))
+        if value
+    )
+    lines = [f"{card.name}: {card.kind}{laws}", card.meaning, ""]
+    width = max(len(key) for key in card.constants)
+    for key, c in card.constants.items():
+        number = f"{c.value:.6g} [{c.low:.6g}, {c.high:.6g}] {c.unit}"
+        lines.append(f"  {key:<{width}}  {number:<34} {c.flag:<8} {c.source}")
+    return "\n".join(lines)
+
+
+def interdigitated(cement: Card, composite: Card | None = None) -> Card:
+    """Cement interdigitated with cancellous bone: E = E_cement (1 - porosity)^n (1 - knock-down).
+
+    The bone inside is 'switched off' (Kinzl 2011, J Biomech 44:2732); contact instead of bond at the
+    interface costs the knock-down (Kinzl 2012, J Biomech 45:1478). `composite` defaults to the card
+    `interdigitated`.
+    """
+    rule = composite if composite is not None else load_card("interdigitated")
+    if rule.kind != COMPOSITE:
+        raise MaterialError(f"card {rule.name!r} is {rule.kind}; an {COMPOSITE} card is needed")
+    if "youngs_modulus_mpa" not in cement.constants:
+        raise MaterialError(f"card {cement.name!r} has no youngs_modulus_mpa; give a cement card")
+    factor = (1.0 - rule["porosity"]) ** rule["porosity_exponent"] * (1.0 - rule["interface_knock_down"])
+    bulk = cement.constants["youngs_modulus_mpa"]
+    modulus = Constant(
+        factor * bulk.value,
+        bulk.unit,
+        factor * bulk.low,
+        factor * bulk.high,
+        f"derived: {factor:.3g} of card {cement.name!r} by card {rule.name!r}",
+        "assumed",
+    )
+    constants = {**cement.constants, "youngs_modulus_mpa": modulus}
+    meaning = f"{cement.meaning} Interdigitated with cancellous bone."
+    return replace(cement, name=f"{cement.name}-interdigitated", meaning=meaning, constants=constants)

@@ -1,0 +1,114 @@
+"""Kyphos from Python: run a study, hold its result. The command line goes the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from kyphos import experiments
+from kyphos.errors import ConvergenceError, DataError, StudyError
+from kyphos.experiments import Reporter, SilentReporter, StudySpec
+
+if TYPE_CHECKING:
+    import pyvista as pv
+    from matplotlib.figure import Figure
+
+Chart = Literal["heights", "load", "stages", "balloon"]
+
+
+class Result(experiments.Result):
+    """A run's outcomes, history and fields; see ``kyphos.experiments.Result``."""
+
+    def fields(self, stage: str) -> pv.UnstructuredGrid:
+        """Return the saved fields at the end of a stage, on reference coordinates (mm); DataError if none."""
+        from kyphos.views.reading import StageFile, read_stage
+
+        return read_stage(StageFile(stage, self.fields_path(stage)))
+
+    def plot(self, chart: Chart = "heights") -> Figure:
+        """Return a matplotlib figure of the run.
+
+        ``heights`` (against cycles), ``load`` (against displacement), ``stages`` (heights through the stages)
+        or ``balloon`` (pressure against volume). DataError if the run has nothing to show there.
+        """
+        from kyphos.views import charts, read_run
+
+        draw = {
+            "heights": charts.height_chart,
+            "load": charts.load_chart,
+            "stages": charts.stage_heights_chart,
+            "balloon": charts.balloon_chart,
+        }
+        if chart not in draw:
+            raise DataError(f"no chart {chart!r}; there are: {', '.join(draw)}")
+        figure = draw[chart](read_run(self.path))
+        if figure is None:
+            raise DataError(f"{self.path}: this run has nothing to show in the chart {chart!r}")
+        return figure
+
+
+def run(
+    study: str | Path | StudySpec,
+    out: str | Path | None = None,
+    set: Iterable[str] = (),
+    *,
+    resume: bool = False,
+    reporter: Reporter | None = None,
+) -> Result:
+    """Run a study; write pictures and report if it wants them. See ``kyphos.run``.
+
+    Parameters
+    ----------
+    resume
+        Go on with the run in ``out`` (default: the study's latest one) after its last finished stage.
+    reporter
+        Told of every stage and step; default: silence.
+    """
+    from kyphos.experiments.run import run_study
+
+    spec = _read(study, list(set))
+    folder = results_folder(spec, out, resume)
+    listener = reporter or SilentReporter()
+    try:
+        run_study(spec, folder, resume=resume, reporter=listener)
+    except (ConvergenceError, KeyboardInterrupt) as error:
+        error.add_note(f"What was finished is kept in {folder}; --resume --out {folder} goes on from there.")
+        raise
+    finally:
+        listener.close()
+    if spec.output.pictures:
+        draw(folder)
+    return load(folder)
+
+
+def load(path: str | Path) -> Result:
+    """Read a results folder; see ``kyphos.load``."""
+    found = experiments.load_result(path)
+    return Result(found.path, found.spec, found.outcomes, found.history, found.manifest)
+
+
+def draw(path: Path) -> list[Path]:
+    """Write the pictures and the report of a run; return all files, the report last."""
+    from kyphos.views import make_pictures
+    from kyphos.views.report import write_report
+
+    return [*make_pictures(path), write_report(path)]
+
+
+def results_folder(spec: StudySpec, out: str | Path | None, resume: bool = False) -> Path:
+    """Return where a run goes: ``out``, the study's choice, or the next (to resume: last) numbered folder."""
+    chosen = out or spec.output.directory
+    if chosen is not None:
+        return Path(chosen)
+    return experiments.last_folder(spec.name) if resume else experiments.default_folder(spec.name)
+
+
+def _read(study: str | Path | StudySpec, overrides: list[str]) -> StudySpec:
+    if not isinstance(study, StudySpec):
+        return experiments.read_study(study, overrides)
+    if overrides:
+        raise StudyError(
+            "overrides apply while a study is read; give its file or name instead of a StudySpec"
+        )
+    return study

@@ -1,0 +1,208 @@
+"""The command line. Numbers go to stdout, log and progress to stderr.
+
+Exit codes: 0 done; 2 bad input; 3 not converged (what converged is saved); 130 interrupted (resumable).
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ParamSpec
+
+import typer
+
+from kyphos.errors import DataError, KyphosError, StudyError
+
+if TYPE_CHECKING:
+    from kyphos.experiments import Outcome, StudySpec
+
+INTERRUPTED = 130
+
+P = ParamSpec("P")
+
+app = typer.Typer(
+    name="kyphos",
+    help="A finite-element bench for vertebral cement augmentation. Not for clinical decisions.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+StudyArgument = Annotated[str, typer.Argument(help="A study file, or the name of a built-in study.")]
+RunArgument = Annotated[Path, typer.Argument(help="Results folder of a run.", metavar="DIR")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as in --set cycling.0.count=0."),
+]
+
+
+def command(function: Callable[P, None]) -> Callable[P, None]:
+    """Register a command whose errors end in one message and the right exit code, without traceback."""
+
+    @functools.wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            function(*args, **kwargs)
+        except KyphosError as error:
+            _say(f"{type(error).__name__}: {error}", error)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt as error:
+            _say("Interrupted.", error)
+            raise typer.Exit(INTERRUPTED) from None
+
+    app.command()(guarded)
+    return function
+
+
+@command
+def run(
+    study: Annotated[
+        str | None, typer.Argument(help="A study file or a built-in study; default kyphoplasty-pmma.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Results folder; default runs/<study>-<n>.")] = None,
+    settings: Settings = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last finished stage.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved study and stop.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+) -> None:
+    """Run a study: fracture, treat, cycle; write outcomes, history, fields, pictures."""
+    from kyphos.experiments import RichReporter, SilentReporter, read_study, to_toml
+
+    spec = read_study(_chosen_study(study, out, resume), settings or [])
+    _check_cement(spec)
+    if dry_run:
+        typer.echo(to_toml(spec), nl=False)
+        return
+    from kyphos import api
+
+    folder = api.results_folder(spec, out, resume)
+    reporter = SilentReporter() if quiet else RichReporter()
+    result = api.run(spec, folder, resume=resume, reporter=reporter)
+    _print_outcomes(result.outcomes)
+    if not quiet:
+        typer.echo(f"Results: {folder}", err=True)
+
+
+@command
+def check(study: StudyArgument, settings: Settings = None) -> None:
+    """Validate a study without running it."""
+    from kyphos.experiments import read_study
+
+    spec = read_study(study, settings or [])
+    _check_cement(spec)
+    typer.echo(
+        f"{spec.name}: good; {len(spec.stage)} stages: {', '.join(stage.name for stage in spec.stage)}"
+    )
+
+
+@command
+def protocols(
+    name: Annotated[str | None, typer.Argument(help="The one to print; default: list all.")] = None,
+) -> None:
+    """List the built-in studies, or print one."""
+    from kyphos.experiments import list_protocols, protocol_text
+
+    if name is not None:
+        typer.echo(protocol_text(name), nl=False)
+        return
+    for protocol, description in list_protocols().items():
+        typer.echo(f"{protocol:<24} {description}")
+
+
+@command
+def materials(
+    name: Annotated[str | None, typer.Argument(help="The one to print; default: list all.")] = None,
+) -> None:
+    """List the material cards, or print one with its sources."""
+    from kyphos.materials import describe_card, list_cards
+
+    typer.echo("\n".join(list_cards()) if name is None else describe_card(name))
+
+
+@command
+def mesh(
+    study: StudyArgument,
+    out: Annotated[Path, typer.Option(help="The VTU file to write.")],
+    settings: Settings = None,
+) -> None:
+    """Write the mesh of a study's specimen, with regions, density and quality."""
+    if out.suffix != ".vtu":
+        raise StudyError(f"--out {out}: only .vtu is written; try --out {out.with_suffix('.vtu')}")
+    from kyphos.experiments import read_study
+    from kyphos.experiments.specimen import build_mesh
+    from kyphos.meshes import scaled_jacobian, write_vtu
+
+    body = build_mesh(read_study(study, settings or []))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_vtu(body, out)
+    except OSError as error:
+        raise DataError(f"--out {out}: cannot be written: {error.strerror}") from None
+    typer.echo(f"points {len(body.points_mm)}")
+    typer.echo(f"cells {len(body.cells)}")
+    typer.echo(f"volume_mm3 {sum(level.volume_mm3 for level in body.bodies.values()):.1f}")
+    typer.echo(f"scaled_jacobian_min {scaled_jacobian(body).min():.4f}")
+
+
+@command
+def view(folder: RunArgument) -> None:
+    """Draw the pictures of a run; print their files."""
+    from kyphos.views import make_pictures
+
+    for path in make_pictures(folder):
+        typer.echo(path)
+
+
+@command
+def report(folder: RunArgument) -> None:
+    """Write the report of a run; print its file."""
+    from kyphos.views.report import write_report
+
+    typer.echo(write_report(folder))
+
+
+@command
+def doctor() -> None:
+    """Say what is installed, whether pictures can be drawn, and how fast this machine is."""
+    from kyphos import checkup
+
+    for name, finding in checkup.examine():
+        typer.echo(f"{name:<26} {finding}")
+
+
+def main() -> None:
+    """Entry point of the ``kyphos`` command."""
+    app(prog_name="kyphos")
+
+
+def _chosen_study(study: str | None, out: Path | None, resume: bool) -> str | Path:
+    """Return the study to run; to resume without one, that of the results folder."""
+    from kyphos.experiments.spec import DEFAULT_STUDY
+
+    if study is None and resume and out is not None and (out / "case.toml").is_file():
+        return out / "case.toml"
+    return study or DEFAULT_STUDY
+
+
+def _check_cement(spec: StudySpec) -> None:
+    """Load the cement's card, so that a wrong name is met before the run, not in the middle of it."""
+    from kyphos.experiments.plan import CementStage
+    from kyphos.materials import load_card
+
+    for stage in spec.stage:
+        if isinstance(stage, CementStage):
+            load_card(stage.card)
+
+
+def _print_outcomes(outcomes: dict[str, Outcome]) -> None:
+    for name, outcome in outcomes.items():
+        unit = "" if outcome.unit == "1" else f" {outcome.unit}"
+        typer.echo(f"{name:<42} {outcome.value:.6g}{unit}")
+
+
+def _say(text: str, error: BaseException) -> None:
+    sys.stdout.flush()
+    typer.echo("\n".join([text, *getattr(error, "__notes__", ())]), err=True)

@@ -1,0 +1,8 @@
+"""The room's unit tests use the meshes and the linear law of the verification tests."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "verification"))

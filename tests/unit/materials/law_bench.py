@@ -1,0 +1,77 @@
+"""Shared by the tests of this room: example rows, and tangents by central differences."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kyphos.materials import (
+    CRUSHABLE_BONE,
+    FATIGUE_ELASTIC,
+    J2_PLASTICITY,
+    LINEAR_ELASTIC,
+    MOONEY_RIVLIN,
+    TRANSVERSELY_ISOTROPIC,
+    Law,
+    MaterialField,
+    bone_rows,
+    load_card,
+)
+
+Floats = NDArray[np.float64]
+
+BONE = bone_rows(load_card("trabecular"), [0.12], [2.0])[0]
+SKEWED_BONE = bone_rows(
+    load_card("trabecular").with_values(
+        modulus_ratio_x=0.42, modulus_ratio_y=0.29, plastic_poisson_ratio=0.07
+    ),
+    [0.08],
+    [1.5],
+)[0]
+
+EXAMPLES: dict[str, tuple[Law, Floats]] = {
+    "elastic": (LINEAR_ELASTIC, LINEAR_ELASTIC.row(youngs_modulus_mpa=2500.0, poisson_ratio=0.3)),
+    "orthotropic": (
+        TRANSVERSELY_ISOTROPIC,
+        np.array([300.0, 120.0, 90.0, 0.3, 0.28, 0.2, 60.0, 55.0, 40.0]),
+    ),
+    "mooney": (MOONEY_RIVLIN, load_card("nucleus").row()),
+    "j2": (J2_PLASTICITY, np.array([250000.0, 0.25, 5.0, 62500.0, 20000.0])),
+    "pmma": (FATIGUE_ELASTIC, load_card("pmma").row()),
+    "bone": (CRUSHABLE_BONE, BONE),
+    "skewed bone": (CRUSHABLE_BONE, SKEWED_BONE),
+}
+
+
+def points(law: Law, row: Floats, count: int) -> MaterialField:
+    """A field of `count` cells with one point each."""
+    return MaterialField(((law, np.arange(count), row),), count, 1)
+
+
+def central_tangent(
+    field: MaterialField, strain: Floats, state: Floats, dt_s: float, cycles: float, step: float
+) -> Floats:
+    """dT/dE (m, q, 6, 6) by central differences of relative size `step`."""
+    size = step * np.maximum(np.abs(strain).max(axis=-1), 1e-3)
+    tangent = np.empty((*strain.shape, 6))
+    for j in range(6):
+        ahead, behind = strain.copy(), strain.copy()
+        ahead[..., j] += size
+        behind[..., j] -= size
+        high, low = field.update(ahead, state, dt_s, cycles), field.update(behind, state, dt_s, cycles)
+        tangent[..., j] = (high.stress - low.stress) / (2.0 * size[..., None])
+    return tangent
+
+
+def tangent_error(
+    field: MaterialField,
+    strain: Floats,
+    state: Floats,
+    dt_s: float = 0.0,
+    cycles: float = 0.0,
+    step: float = 1e-7,
+) -> Floats:
+    """Largest difference between the tangent and central differences, over the largest entry, (m, q)."""
+    tangent = field.update(strain, state, dt_s, cycles).tangent
+    difference = np.abs(central_tangent(field, strain, state, dt_s, cycles, step) - tangent)
+    return np.asarray(difference.max(axis=(-1, -2)) / np.abs(tangent).max(axis=(-1, -2)))

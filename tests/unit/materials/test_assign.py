@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kyphos.errors import MaterialError
+from kyphos.materials import CRUSHABLE_BONE, bone_field, bone_rows, load_card
+
+NAMES = (
+    "L1.trabecular",
+    "L1.shell",
+    "L1.superior_endplate",
+    "L1.inferior_endplate",
+    "superior_pot",
+    "inferior_pot",
+)
+REGION = np.array([0, 0, 1, 2, 3, 4, 5], dtype=np.int16)
+DENSITY = np.array([0.08, 0.12, 0.4, 0.3, 0.3, np.nan, np.nan])
+SIZE = np.array([2.0, 2.0, 1.2, 1.0, 1.0, 2.0, 2.0])
+PLACE = {parameter.name: i for i, parameter in enumerate(CRUSHABLE_BONE.parameters)}
+
+
+def column(rows, name):
+    return rows[:, PLACE[name]]
+
+
+def test_every_region_finds_its_material():
+    field = bone_field(NAMES, REGION, DENSITY, SIZE)
+    assert field.laws().tolist() == [CRUSHABLE_BONE.name] * 5 + ["LinearElastic"] * 2
+    strain = np.zeros((7, 8, 6))
+    strain[..., 2] = -1e-4
+    assert (field.update(strain, field.initial_state()).status == 0).all()
+
+
+def test_density_laws_of_kopperdahl():
+    rows = bone_rows(load_card("trabecular"), [0.08, 0.2], [2.0, 1.0])
+    np.testing.assert_allclose(column(rows, "axial_modulus_mpa"), 2980.0 * np.array([0.08, 0.2]) ** 1.05)
+    np.testing.assert_allclose(column(rows, "yield_stress_mpa"), 37.4 * np.array([0.08, 0.2]) ** 1.39)
+    np.testing.assert_allclose(column(rows, "softening_strain"), 0.03 * 2.4 / np.array([2.0, 1.0]))
+
+
+def test_density_of_fat_is_lifted_to_the_floor():
+    low, floor = bone_rows(load_card("trabecular"), [-0.05, 0.01], [2.0, 2.0])
+    np.testing.assert_array_equal(low, floor)
+
+
+def test_crawford_is_selectable():
+    rows = bone_rows(load_card("trabecular-crawford"), [0.1], [2.0])
+    np.testing.assert_allclose(column(rows, "axial_modulus_mpa"), 3230.0 * 0.1 - 34.7)
+
+
+@pytest.mark.parametrize(
+    ("vbmd", "modulus"), [(40.0, 4700.0), (80.0, 4700.0), (90.0, 6525.0), (100.0, 8350.0), (200.0, 12000.0)]
+)
+def test_shell_follows_the_class_of_bone(vbmd, modulus):
+    rows = bone_rows(load_card("shell"), [np.nan], [1.0], vbmd)
+    np.testing.assert_allclose(column(rows, "axial_modulus_mpa"), modulus)
+    np.testing.assert_allclose(column(rows, "yield_stress_mpa"), 0.0084 * modulus)
+
+
+def test_the_shell_of_a_field_uses_the_trabecular_density_of_its_level():
+    field = bone_field(NAMES, REGION, DENSITY, SIZE)
+    bone = next(block for block in field.blocks if block.law is CRUSHABLE_BONE)
+    assert bone.parameters[bone.cells == 2, 0] == pytest.approx(8350.0)  # mean of 80 and 120
+
+
+def test_cards_can_be_chosen():
+    stiff = load_card("endplate").with_values(youngs_modulus_mpa=2000.0)
+    field = bone_field(
+        NAMES, REGION, DENSITY, SIZE, cards={"superior_endplate": stiff, "superior_pot": "pmma"}
+    )
+    bone = next(block for block in field.blocks if block.law is CRUSHABLE_BONE)
+    assert bone.parameters[bone.cells == 3, 0] == 2000.0
+    assert bone.parameters[bone.cells == 4, 0] == 1000.0
+    assert field.laws()[5] == "FatigueElastic"
+
+
+def test_missing_things_are_named():
+    with pytest.raises(MaterialError, match=r"region 'L1\.disc' has no card"):
+        bone_field((*NAMES, "L1.disc"), np.append(REGION, 6), np.append(DENSITY, 0.1), np.append(SIZE, 1.0))
+    with pytest.raises(MaterialError, match=r"'trabecular' needs density_g_per_cc .* 80"):
+        bone_rows(load_card("trabecular"), [80.0], [2.0])
+    with pytest.raises(MaterialError, match="nan"):
+        bone_rows(load_card("trabecular"), [np.nan], [2.0])
+    with pytest.raises(MaterialError, match="'shell' needs vbmd"):
+        bone_rows(load_card("shell"), [0.1], [2.0])
+    with pytest.raises(MaterialError, match="needs cell_size_mm"):
+        bone_rows(load_card("trabecular"), [0.1], [0.0])
+    with pytest.raises(MaterialError, match="kind CrushableBone"):
+        bone_rows(load_card("pmma"), [0.1], [2.0])

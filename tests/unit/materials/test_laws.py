@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import itertools
+
+import law_bench as bench
+import numpy as np
+import pytest
+
+from kyphos.errors import MaterialError
+from kyphos.materials import (
+    J2_PLASTICITY,
+    LAWS,
+    LINEAR_ELASTIC,
+    MOONEY_RIVLIN,
+    TRANSVERSELY_ISOTROPIC,
+    drive,
+    drive_uniaxial,
+    load_card,
+)
+
+DIRECTION = np.array([0.3, -0.2, -1.0, 0.4, 0.25, -0.35])
+PATHS = {
+    "elastic": ([1e-5], 0.0, 0.0),
+    "loading": ([2e-3, 2e-2], 0.0, 0.0),
+    "unloading": ([2e-2, 1.6e-2], 0.0, 0.0),
+    "reloading": ([2e-2, 1.2e-2, 2.5e-2], 0.0, 0.0),
+    "reversed": ([2e-2, -2e-2], 0.0, 0.0),
+    "deep": ([0.1, 0.4, 0.9], 0.0, 0.0),
+    "hold": ([3e-3, 3.1e-3], 900.0, 0.0),
+    "hold beyond yield": ([2e-2, 2.2e-2], 900.0, 0.0),
+    "fatigue": ([3e-3, 3.1e-3], 0.0, 50.0),
+    "cycles under load": ([4e-3, 4.2e-3], 250.0, 500.0),
+}
+
+
+def test_every_law_is_tested():
+    assert {law.name for law, _ in bench.EXAMPLES.values()} == set(LAWS)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("name", bench.EXAMPLES)
+def test_tangent_is_the_derivative_of_stress(name, path):
+    law, row = bench.EXAMPLES[name]
+    field = bench.points(law, row, 1)
+    amplitudes, dt_s, cycles = PATHS[path]
+    state = field.initial_state()
+    for amplitude in amplitudes[:-1]:
+        state = field.update((amplitude * DIRECTION)[None, None], state).state
+    strain = (amplitudes[-1] * DIRECTION)[None, None]
+    assert bench.tangent_error(field, strain, state, dt_s, cycles).max() < 1e-6
+
+
+@pytest.mark.parametrize("axis", range(6))
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("name", ["mooney", "j2", "skewed bone"])
+def test_tangent_in_pure_tension_compression_and_shear(name, axis, sign):
+    law, row = bench.EXAMPLES[name]
+    field = bench.points(law, row, 1)
+    strain = np.zeros((1, 1, 6))
+    strain[..., axis] = 0.03 * sign
+    assert bench.tangent_error(field, strain, field.initial_state()).max() < 1e-6
+
+
+def test_a_wrong_tangent_is_noticed():
+    law, row = bench.EXAMPLES["bone"]
+    field = bench.points(law, row, 1)
+    strain = (2e-2 * DIRECTION)[None, None]
+    elastic = field.update(strain * 1e-6, field.initial_state()).tangent
+    numerical = bench.central_tangent(field, strain, field.initial_state(), 0.0, 0.0, 1e-7)
+    assert np.abs(elastic - numerical).max() > 0.1 * np.abs(elastic).max()
+
+
+def test_isotropic_elasticity_obeys_hooke():
+    row = LINEAR_ELASTIC.row(youngs_modulus_mpa=1000.0, poisson_ratio=0.3)
+    done = drive_uniaxial(LINEAR_ELASTIC, row, [-0.01], axis="xx")
+    np.testing.assert_allclose(done.stress[0, 0], -10.0, rtol=1e-12)
+    np.testing.assert_allclose(done.strain[0, 1:3], 0.003, rtol=1e-12)
+    np.testing.assert_allclose(done.tangent[0, 3, 3], 1000.0 / 2.6, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("axis", "modulus", "contractions"), [("zz", 300.0, (0.3, 0.28)), ("xx", 120.0, (0.2,))]
+)
+def test_orthotropic_moduli_and_contractions(axis, modulus, contractions):
+    done = drive_uniaxial(TRANSVERSELY_ISOTROPIC, bench.EXAMPLES["orthotropic"][1], [0.001], axis=axis)
+    place = ("xx", "yy", "zz").index(axis)
+    np.testing.assert_allclose(done.stress[0, place], 0.001 * modulus, rtol=1e-10)
+    others = {"zz": (0, 1), "xx": (1,)}[axis]
+    np.testing.assert_allclose(done.strain[0, others], -0.001 * np.array(contractions), rtol=1e-10)
+    np.testing.assert_allclose(np.diag(done.tangent[0])[3:], [40.0, 55.0, 60.0], rtol=1e-12)
+
+
+def test_orthotropic_rejects_an_indefinite_energy():
+    row = np.array([100.0, 10.0, 10.0, 1.4, 1.4, 0.9, 5.0, 5.0, 5.0])
+    with pytest.raises(MaterialError, match="not positive"):
+        bench.points(TRANSVERSELY_ISOTROPIC, row, 1).update(np.zeros((1, 1, 6)), np.zeros((1, 1, 0)))
+
+
+def test_mooney_rivlin_uniaxial_matches_the_closed_form():
+    """sigma = 2 (L^2 - 1/L)(C10 + C01/L), incompressible; T of the axis equals Cauchy stress then."""
+    row = MOONEY_RIVLIN.row(c10_mpa=0.12, c01_mpa=0.03, bulk_modulus_mpa=1e5)
+    stretch = np.array([0.7, 0.9, 1.2, 1.6])
+    done = drive_uniaxial(MOONEY_RIVLIN, row, np.log(stretch))
+    expected = 2.0 * (stretch**2 - 1.0 / stretch) * (0.12 + 0.03 / stretch)
+    np.testing.assert_allclose(done.stress[:, 2], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("gap", [0.0, 1e-14, 1e-9, 1e-5, 1e-3])
+def test_mooney_rivlin_survives_equal_principal_strains(gap):
+    field = bench.points(MOONEY_RIVLIN, load_card("annulus-ground").row(), 1)
+    strain = np.array([0.2, 0.2 + gap, -0.4, 0.0, 0.0, 0.0])[None, None]
+    assert bench.tangent_error(field, strain, field.initial_state(), step=1e-6).max() < 1e-6
+
+
+def test_mooney_rivlin_is_isotropic():
+    rng = np.random.default_rng(3)
+    rotation, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    principal = np.diag([0.3, -0.1, -0.25])
+    field = bench.points(MOONEY_RIVLIN, bench.EXAMPLES["mooney"][1], 2)
+
+    def voigt(a, shear):
+        return np.array([a[0, 0], a[1, 1], a[2, 2], shear * a[0, 1], shear * a[1, 2], shear * a[0, 2]])
+
+    strain = np.stack([voigt(principal, 2.0), voigt(rotation @ principal @ rotation.T, 2.0)])[:, None]
+    stress = field.update(strain, field.initial_state()).stress[:, 0]
+    np.testing.assert_allclose(
+        stress[1], voigt(rotation @ np.diag(stress[0, :3]) @ rotation.T, 1.0), rtol=1e-10, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize(
+    ("hardening", "expected", "tolerance"),
+    [
+        (0.0, [5, 5, 5, 5, 5, 5, 3.917, 5], 0.005),
+        (62500.0, [5, 5.862, 5.482, 6.361, 6.635, 7.313, 4.189, 5.623], 0.003),
+    ],
+)
+def test_nafems_nl1(hardening, expected, tolerance):
+    """NAFEMS NL1 (Abaqus Benchmarks guide); with hardening: a converged backward Euler of 2000 steps."""
+    row = J2_PLASTICITY.row(
+        youngs_modulus_mpa=250000.0,
+        poisson_ratio=0.25,
+        yield_stress_mpa=5.0,
+        isotropic_hardening_mpa=hardening,
+        kinematic_hardening_mpa=0.0,
+    )
+    corners = 0.25e-4 * np.array(
+        [(0, 0), (1, 0), (2, 0), (2, 1), (2, 2), (1, 2), (0, 2), (0, 1), (0, 0)], float
+    )
+    substeps = 200
+    legs = [np.linspace(a, b, substeps + 1)[1:] for a, b in itertools.pairwise(corners)]
+    path = np.zeros((substeps * 8, 6))
+    path[:, :2] = np.concatenate(legs)
+    t = drive(J2_PLASTICITY, row, path).stress[substeps - 1 :: substeps]
+    mises = np.sqrt(
+        0.5 * ((t[:, 0] - t[:, 1]) ** 2 + (t[:, 1] - t[:, 2]) ** 2 + (t[:, 2] - t[:, 0]) ** 2)
+        + 3.0 * (t[:, 3:] ** 2).sum(axis=1)
+    )
+    np.testing.assert_allclose(mises, expected, rtol=tolerance)
+
+
+def test_kinematic_hardening_shows_the_bauschinger_effect():
+    row = J2_PLASTICITY.row(
+        youngs_modulus_mpa=1000.0,
+        poisson_ratio=0.3,
+        yield_stress_mpa=1.0,
+        isotropic_hardening_mpa=0.0,
+        kinematic_hardening_mpa=100.0,
+    )
+    path = np.concatenate([np.linspace(0, 0.02, 41)[1:], np.linspace(0.02, -0.02, 401)[1:]])
+    done = drive_uniaxial(J2_PLASTICITY, row, path)
+    top = done.stress[39, 2]
+    back = done.stress[40:, 2][np.diff(done.variable("kappa")[39:]) > 0.0][0]
+    np.testing.assert_allclose(top - back, 2.0, atol=0.15)  # the elastic range keeps its width
+    np.testing.assert_allclose(done.tangent[30, 2, 2] > 0.0, True)
+
+
+def test_cement_loses_stiffness_by_miners_rule():
+    law, row = bench.EXAMPLES["pmma"]
+    life = 1e6 * (44.0 / 60.0) ** 12
+    done = drive_uniaxial(
+        law, row, [-60.0, -60.0, -60.0], control="stress", cycles=[0.0, 0.25 * life, 0.25 * life]
+    )
+    np.testing.assert_allclose(done.variable("damage"), [0.0, 0.25, 0.5], rtol=1e-9)
+    np.testing.assert_allclose(done.strain[2, 2], -60.0 / 2500.0 / 0.5, rtol=1e-9)
+
+
+def test_cement_hardly_ages_at_body_loads():
+    law, row = bench.EXAMPLES["pmma"]
+    done = drive_uniaxial(law, row, [-5.0, -5.0], control="stress", cycles=[0.0, 1e5])
+    assert 0.0 < done.variable("damage")[1] < 1e-9
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", bench.EXAMPLES)
+def test_a_strain_that_is_no_number_is_reported(name, bad):
+    law, row = bench.EXAMPLES[name]
+    field = bench.points(law, row, 3)
+    strain = np.zeros((3, 1, 6))
+    strain[1, 0, 4] = bad
+    response = field.update(strain, field.initial_state())
+    assert response.status[:, 0].tolist() == [0, 1, 0]
+    assert np.isnan(response.stress[1]).all()
+    assert np.isfinite(response.stress[[0, 2]]).all()
+    with pytest.raises(MaterialError, match="cell 1, point 0"):
+        response.raise_on_failure()
+
+
+def test_row_names_what_is_wrong():
+    with pytest.raises(MaterialError, match="'poisson_ratio'"):
+        LINEAR_ELASTIC.row(youngs_modulus_mpa=1.0)
+    with pytest.raises(MaterialError, match=r"poisson_ratio=0.7 .*0.4999"):
+        LINEAR_ELASTIC.row(youngs_modulus_mpa=1.0, poisson_ratio=0.7)

@@ -1,0 +1,49 @@
+"""One look for every picture: colours, type, and figures that need no screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+BONE = "#e8dcc0"
+POT = "#b9bec4"
+CEMENT = "#d1495b"
+BALLOON = "#3d85c6"
+INK = "#222222"
+FAINT = "#9a9a9a"
+PLACE_COLOURS = {"anterior": "#c1440e", "middle": "#5b5b5b", "posterior": "#1f6f8b"}
+DOTS_PER_INCH = 150
+
+_TYPE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.0,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.5,
+    "legend.frameon": False,
+}
+
+
+@contextmanager
+def figure(width_inch: float, height_inch: float) -> Iterator[Figure]:
+    """A figure in the common style; everything drawn inside the ``with`` block takes it."""
+    with mpl.rc_context(_TYPE):
+        yield Figure(figsize=(width_inch, height_inch), layout="constrained", facecolor="white")
+
+
+def save(drawn: Figure, path: Path) -> Path:
+    """Write a figure as PNG and return its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawn.savefig(path, dpi=DOTS_PER_INCH)
+    return path
