@@ -215,7 +215,7 @@ def last(bench: Bench, steps: Iterator[fem.Step]) -> Bench:
 
 
 def with_material(bench: Bench, cells: Ids, law: Any, parameters: Array) -> Bench:
-    """Give cells another material, virgin and with no enhanced strain left over."""
+    """Give cells another material, virgin."""
     field = bench.field.replace(cells, law, parameters)
     history = field.carry_state(bench.state.history, fresh=cells)
     state = replace(bench.state, history=history)
@@ -232,10 +232,5 @@ def with_cavities(bench: Bench, cavities: tuple[fem.Cavity, ...], pressure_mpa: 
 def rebased(bench: Bench, cells: Ids) -> Bench:
     """Make the present shape of ``cells`` their stress-free configuration."""
     rebase = Rebase(cells, bench.points_mm)
-    mesh = bench.structure.mesh.rebased(cells, rebase.points_mm)
-    alpha = bench.state.alpha.copy()
-    own = mesh.enhanced_index[cells]
-    alpha[own[own >= 0]] = 0.0
-    structure = replace(bench.structure, mesh=mesh)
-    state = replace(bench.state, alpha=alpha)
-    return replace(bench, structure=structure, state=state, rebases=(*bench.rebases, rebase))
+    structure = bench.structure.rebased(cells, bench.state)
+    return replace(bench, structure=structure, rebases=(*bench.rebases, rebase))

@@ -22,7 +22,6 @@ def pack(bench: Bench) -> tuple[Arrays, dict[str, Any]]:
         "displacement_mm": state.displacement_mm,
         "motion": state.motion,
         "pressure_mpa": state.pressure_mpa,
-        "alpha": state.alpha,
         "history": state.history,
         "load_fixed": load.fixed,
         "load_value": load.value,
@@ -67,6 +66,6 @@ def unpack(arrays: Arrays, meta: dict[str, Any], fresh: Bench) -> Bench:
         fem.Cavity(name, arrays[f"cavity_{i}_cells"]) for i, name in enumerate(meta["cavities"])
     )
     structure = fem.Structure(mesh, field, platens, cavities)
-    state = fem.State(*(arrays[n] for n in ("displacement_mm", "motion", "pressure_mpa", "alpha", "history")))
+    state = fem.State(*(arrays[n] for n in ("displacement_mm", "motion", "pressure_mpa", "history")))
     load = fem.Load(*(arrays[f"load_{n}"] for n in ("fixed", "value", "force", "volume")))
     return Bench(fresh.mesh, structure, state, load, field, arrays["cavity"], arrays["cement_share"], rebases)

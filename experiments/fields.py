@@ -58,4 +58,4 @@ def stage_fields(bench: Bench) -> tuple[dict[str, NDArray[Any]], dict[str, NDArr
 def write_fields(path: Path, bench: Bench) -> None:
     """Save the fields of a bench with its mesh (reference coordinates) as VTU."""
     point_data, cell_data = stage_fields(bench)
-    meshes.write_vtu(path, bench.mesh, point_data=point_data, cell_data=cell_data)
+    meshes.write_vtu(path, bench.mesh, point_data, cell_data, sidecar=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from math import log
 
 import numpy as np
@@ -131,7 +132,7 @@ def _wait(
 ) -> Generator[Solved, None, Bench]:
     """Let time pass at constant load, in steps that grow with elapsed time (creep is logarithmic)."""
     times = _growing_times(duration_s)
-    for before, after in zip((0.0, *times[:-1]), times, strict=True):
+    for before, after in pairwise((0.0, *times)):
         found = fem.solve_equilibrium(
             bench.structure, bench.state, load, controls.solver, controls.march.newton, dt_s=after - before
         )
@@ -223,7 +224,7 @@ def _insert_balloons(bench: Bench, stage: plan.ReduceStage) -> tuple[Bench, Arra
     for i, centre in enumerate(moved):
         free = allowed[~taken[allowed]]
         cells, _ = meshes.select_volume(
-            centroids, volumes, centre[None], np.ones(3), free, SEED_ML * MM3_PER_ML
+            centroids, volumes, centre, np.ones(3), free, SEED_ML * MM3_PER_ML
         )
         taken[cells] = True
         cavities.append(fem.Cavity(f"balloon_{i + 1}", cells))

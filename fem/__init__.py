@@ -1,14 +1,16 @@
 """Room ``fem`` of Kyphos: how it is solved.
 
 Displacements become logarithmic strains at all quadrature points at once; any batch law turns those into
-stresses; this room turns stresses into forces, stiffness and equilibrium. ``solve_static`` is the short way in.
+stresses; this room turns stresses into forces, stiffness and equilibrium. ``solve_static`` is the short
+way in.
 """
 
 if __name__ != "kyphos.fem":
     raise ImportError("import kyphos.fem, not fem: two copies of a class would not match")
 
 from .cycles import CycleSettings, CycleState, run_cycles
-from .discretisation import Discretisation, discretise
+from .discretisation import FORMULATIONS, Discretisation, discretise
+from .kernels.threads import use_threads
 from .linear import DirectSolver, LaggedDirectSolver, LinearSolver
 from .loads import boundary_faces, pressure_forces, traction_forces
 from .march import MarchSettings, Step, march, settle
@@ -20,6 +22,7 @@ from .solve import StaticResult, prescribe, solve_static
 from .structure import FREEDOMS, Cavity, Evaluation, Load, Material, Response, State, Structure
 
 __all__ = [
+    "FORMULATIONS",
     "FREEDOMS",
     "Cavity",
     "CycleSettings",
@@ -57,5 +60,6 @@ __all__ = [
     "solve_equilibrium",
     "solve_static",
     "traction_forces",
+    "use_threads",
     "von_mises",
 ]

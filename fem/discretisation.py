@@ -36,9 +36,11 @@ class Discretisation:
     weight
         (m, q) integration weights in that configuration, mm3.
     enhanced_index
-        (m,) row of ``modes`` for enhanced cells, else -1.
-    modes
-        (max(k, 1), q, 6, 9) enhanced strain modes (Simo & Rifai 1990).
+        (m,) row of ``projection`` for enhanced cells, else -1.
+    projection
+        (max(k, 1), 6q, 6q) strain projection of the enhanced cells.
+    poisson_ratio
+        Of the isotropic stiffness behind that projection.
     """
 
     points_mm: Array
@@ -47,7 +49,8 @@ class Discretisation:
     gradient: Array
     weight: Array
     enhanced_index: Ids
-    modes: Array
+    projection: Array
+    poisson_ratio: float
 
     @property
     def n_points(self) -> int:
@@ -77,14 +80,21 @@ class Discretisation:
         element = element_for(self.cells)
         gradient, weight = self.gradient.copy(), self.weight.copy()
         gradient[cell_ids], weight[cell_ids] = _integration(element, current_mm, self.cells[cell_ids], cell_ids)
-        modes = self.modes.copy()
+        projection = self.projection.copy()
         own = cell_ids[self.enhanced_index[cell_ids] >= 0]
         if own.size:
-            modes[self.enhanced_index[own]] = _enhanced_modes(element, current_mm, self.cells[own])
-        return replace(self, gradient=gradient, weight=weight, modes=modes)
+            projection[self.enhanced_index[own]] = _strain_projection(
+                element, current_mm, self.cells[own], weight[own], self.poisson_ratio
+            )
+        return replace(self, gradient=gradient, weight=weight, projection=projection)
 
 
-def discretise(points_mm: Array, cells: Ids, formulation: str | NDArray[np.int8] = "standard") -> Discretisation:
+def discretise(
+    points_mm: Array,
+    cells: Ids,
+    formulation: str | NDArray[np.int8] = "standard",
+    poisson_ratio: float = 0.3,
+) -> Discretisation:
     """Integrate a hex8 or tet10 mesh.
 
     Parameters
@@ -96,6 +106,8 @@ def discretise(points_mm: Array, cells: Ids, formulation: str | NDArray[np.int8]
     formulation
         One name for all cells (``standard``, ``mean_dilatation``, ``enhanced``) or (m,) codes. Enhanced strain
         (hex8 only) cures bending locking, mean dilatation (hex8 only) volumetric locking.
+    poisson_ratio
+        Of the isotropic stiffness that decides what is projected out of an enhanced cell's strain.
 
     Raises
     ------
@@ -112,22 +124,26 @@ def discretise(points_mm: Array, cells: Ids, formulation: str | NDArray[np.int8]
     enhanced = np.flatnonzero(codes == ENHANCED)
     index = np.full(len(cells), -1, dtype=np.int64)
     index[enhanced] = np.arange(enhanced.size)
-    modes = np.zeros((max(enhanced.size, 1), len(element.weights), 6, N_MODES))
+    size = 6 * len(element.weights)
+    projection = np.zeros((max(enhanced.size, 1), size, size))
     if enhanced.size:
-        modes[:] = _enhanced_modes(element, points, cells[enhanced])
-    return Discretisation(points, cells, codes, gradient, weight, index, modes)
+        projection[:] = _strain_projection(element, points, cells[enhanced], weight[enhanced], poisson_ratio)
+    return Discretisation(points, cells, codes, gradient, weight, index, projection, poisson_ratio)
 
 
-def _formulation_codes(element: Element, n_cells: int, formulation: str | NDArray[np.int8]) -> NDArray[np.int8]:
+def _formulation_codes(
+    element: Element, n_cells: int, formulation: str | NDArray[np.int8]
+) -> NDArray[np.int8]:
     if isinstance(formulation, str):
         if formulation not in FORMULATIONS:
             raise InputError(f"formulation {formulation!r} is unknown; allowed: {', '.join(FORMULATIONS)}")
-        return _formulation_codes(element, n_cells, np.full(n_cells, FORMULATIONS[formulation], dtype=np.int8))
-    codes = np.ascontiguousarray(formulation, dtype=np.int8)
+        codes = np.full(n_cells, FORMULATIONS[formulation], dtype=np.int8)
+    else:
+        codes = np.ascontiguousarray(formulation, dtype=np.int8)
     if codes.shape != (n_cells,) or not np.isin(codes, list(FORMULATIONS.values())).all():
         raise InputError(f"formulation needs one of the codes {FORMULATIONS} for each of the {n_cells} cells")
     if element.name != "hex8" and np.any(codes != STANDARD):
-        raise InputError(f"{element.name} knows only the standard formulation; enhanced and mean dilatation need hex8")
+        raise InputError(f"{element.name} knows only the standard formulation; the others need hex8")
     return codes
 
 
@@ -144,6 +160,25 @@ def _integration(element: Element, points: Array, cells: Ids, names: Ids) -> tup
         )
     gradient = np.einsum("qak,mqki->mqai", slope, np.linalg.inv(jacobian))
     return np.ascontiguousarray(gradient), np.ascontiguousarray(det * element.weights)
+
+
+def _strain_projection(element: Element, points: Array, cells: Ids, weight: Array, poisson_ratio: float) -> Array:
+    """(k, 6q, 6q): what turns compatible strains at all points of a cell into assumed ones.
+
+    M = 1 - G (sum w G^T C G)^-1 sum w G^T C, with G the nine modes of Simo & Rifai (1990) and C an isotropic
+    stiffness (its magnitude cancels). For a linear material of that C this is their element, its parameters
+    condensed beforehand; with any other law it stays an assumed-strain element (Simo & Hughes 1986) without
+    unknowns of its own, so softening cannot localise inside a cell.
+    """
+    modes = _enhanced_modes(element, points, cells)  # (k, q, 6, p)
+    shear = 0.5 - poisson_ratio
+    stiffness = np.diag([1.0 - 2.0 * poisson_ratio] * 3 + [shear] * 3)
+    stiffness[:3, :3] += poisson_ratio
+    weighted = np.einsum("kq,kqvp,vw->kpqw", weight, modes, stiffness)  # (k, p, q, 6)
+    gram = np.einsum("kpqw,kqwr->kpr", weighted, modes)
+    size = 6 * len(element.weights)
+    solved = np.linalg.solve(gram, weighted.reshape(len(cells), N_MODES, size))
+    return np.ascontiguousarray(np.eye(size) - modes.reshape(len(cells), size, N_MODES) @ solved)
 
 
 def _enhanced_modes(element: Element, points: Array, cells: Ids) -> Array:

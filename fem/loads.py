@@ -15,7 +15,7 @@ _TET_FACES = ((0, 2, 1, 6, 5, 4), (0, 1, 3, 4, 8, 7), (1, 2, 3, 5, 9, 8), (2, 0,
 
 
 def boundary_faces(cells: Ids) -> Ids:
-    """Faces that belong to one cell only, outward: (f, 4) quads of ``cells`` (m, 8), (f, 6) triangles of (m, 10).
+    """Faces of one cell only, outward: (f, 4) quads of hex8 ``cells``, (f, 6) triangles of tet10.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def traction_forces(points_mm: Array, faces: Ids, traction_mpa: Array) -> Array:
 
 
 def pressure_forces(points_mm: Array, faces: Ids, pressure_mpa: float) -> Array:
-    """Nodal forces (n, 3), N, of a pressure that pushes against the outward side of ``faces``; see `traction_forces`."""
+    """Nodal forces (n, 3), N, of a pressure on the outward side of ``faces``; see `traction_forces`."""
     shape, normal = _surface(points_mm, faces)
     return _gathered(points_mm, faces, -pressure_mpa * np.einsum("fqi,qa->fai", normal, shape))
 
@@ -81,7 +81,7 @@ def _quad4() -> tuple[Array, Array, Array]:
 
 
 def _tri6() -> tuple[Array, Array, Array]:
-    """Shape (6, 6), gradient (6, 6, 2), weights (6,): degree 4 (Dunavant 1985), exact for a pressure on a curved face."""
+    """Shape (6, 6), gradient (6, 6, 2), weights (6,): degree 4 (Dunavant 1985), exact on a curved face."""
     a, b = 0.445948490915965, 0.091576213509771
     bary = np.array([np.roll([1.0 - 2.0 * c, c, c], k) for c in (a, b) for k in range(3)])
     weights = 0.5 * np.repeat([0.223381589678011, 0.109951743655322], 3)

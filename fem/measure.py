@@ -20,8 +20,7 @@ def _kinematics(mesh: Discretisation, state: State) -> tuple[Array, Array, Array
         mesh.weight,
         mesh.formulation,
         mesh.enhanced_index,
-        mesh.modes,
-        state.alpha,
+        mesh.projection,
     )
     return strain, f, stretch, frame
 

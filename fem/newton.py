@@ -109,13 +109,13 @@ def solve_equilibrium(
     settings = settings or NewtonSettings()
     active = ~(load.fixed | structure.rigid_dofs)
     pending = np.where(load.fixed & ~structure.rigid_dofs, load.value - structure.coordinates(state), 0.0)
-    trial = _try(structure, state, np.zeros(structure.size), 0.0 * state.alpha, load, active, dt_s, cycles)
+    trial = _try(structure, state, np.zeros(structure.size), load, active, dt_s, cycles)
     if trial is None:
         raise ConvergenceError("the starting state of a step cannot be evaluated")
     record: list[float] = []
     for _ in range(settings.max_iterations):
-        step, alpha_step = _newton_step(structure, trial, pending, active, solver, settings)
-        moved = _search(structure, trial, step, alpha_step, load, active, dt_s, cycles, settings, first=not record)
+        step = _newton_step(structure, trial, pending, active, solver, settings)
+        moved = _search(structure, trial, step, load, active, dt_s, cycles, settings, first=not record)
         if moved is None:
             break
         trial, pending = moved, np.zeros(structure.size)
@@ -123,7 +123,7 @@ def solve_equilibrium(
         scale = max(_load_scale(structure, trial.internal, load), settings.minimum_load_n)
         if not np.isfinite(trial.largest_n) or trial.largest_n > 1e6 * scale:
             break
-        if trial.largest_n <= settings.residual_tolerance * scale and _internal_modes_settled(trial):
+        if trial.largest_n <= settings.residual_tolerance * scale:
             return _accepted(structure, trial, record, scale)
     raise ConvergenceError(_failure(structure, trial, record), tuple(record))
 
@@ -132,13 +132,12 @@ def _try(
     structure: Structure,
     state: State,
     step: Array,
-    alpha_step: Array,
     load: Load,
     active: NDArray[np.bool_],
     dt_s: float,
     cycles: float,
 ) -> _Trial | None:
-    moved = structure.moved(state, step, alpha_step)
+    moved = structure.moved(state, step)
     evaluation = structure.evaluate(moved, dt_s, cycles)
     if evaluation is None:
         return None
@@ -192,8 +191,8 @@ def _newton_step(
     active: NDArray[np.bool_],
     solver: LinearSolver,
     settings: NewtonSettings,
-) -> tuple[Array, Array]:
-    """Step in q (N,) and in the enhanced parameters, for the residual and the pending prescribed motion."""
+) -> Array:
+    """Step in q (N,) for the residual and the pending prescribed motion."""
     n_motion = structure.size - len(structure.cavities)
     matrix, coupling = _system(structure, trial, active)
     rhs = trial.residual[active]
@@ -207,7 +206,7 @@ def _newton_step(
     solution = solver.solve(matrix, rhs, rtol=settings.linear_tolerance) if rhs.size else rhs
     step = pending.copy()
     step[active] = solution
-    return step, _alpha_step(structure, trial, step)
+    return step
 
 
 def _volume_change(structure: Structure, trial: _Trial, pending: Array) -> Array:
@@ -219,24 +218,10 @@ def _volume_change(structure: Structure, trial: _Trial, pending: Array) -> Array
     return np.asarray(trial.evaluation.volume_slope.T @ (slopes @ pending[:n_motion]))
 
 
-def _alpha_step(structure: Structure, trial: _Trial, step: Array) -> Array:
-    """Update of the enhanced parameters that goes with a displacement step (static condensation)."""
-    mesh = structure.mesh
-    out = np.zeros_like(trial.state.alpha)
-    cells = np.flatnonzero(mesh.enhanced_index >= 0)
-    if cells.size:
-        n_motion = structure.size - len(structure.cavities)
-        nodal = structure.motion_map(trial.state.motion) @ step[:n_motion]
-        recover = trial.evaluation.recover
-        out[:] = -recover[:, :, 0] - np.einsum("kpi,ki->kp", recover[:, :, 1:], nodal[mesh.dofs[cells]])
-    return out
-
-
 def _search(
     structure: Structure,
     trial: _Trial,
     step: Array,
-    alpha_step: Array,
     load: Load,
     active: NDArray[np.bool_],
     dt_s: float,
@@ -246,11 +231,11 @@ def _search(
 ) -> _Trial | None:
     """Backtrack until the residual falls; the first step carries the new load and is only kept from failing."""
     if first and (np.any(load.fixed) or structure.cavities):
-        return _try(structure, trial.state, step, alpha_step, load, active, dt_s, cycles)
+        return _try(structure, trial.state, step, load, active, dt_s, cycles)
     share, best = 1.0, None
     start = float(np.linalg.norm(trial.residual))
     while share >= settings.line_search:
-        moved = _try(structure, trial.state, share * step, share * alpha_step, load, active, dt_s, cycles)
+        moved = _try(structure, trial.state, share * step, load, active, dt_s, cycles)
         if moved is not None:
             norm = float(np.linalg.norm(moved.residual))
             if norm <= (1.0 - 1e-2 * share) * start:
@@ -259,10 +244,6 @@ def _search(
                 best = moved
         share *= 0.5
     return best
-
-
-def _internal_modes_settled(trial: _Trial) -> bool:
-    return float(np.max(np.abs(trial.evaluation.recover[:, :, 0]), initial=0.0)) <= 1e-6
 
 
 def _load_scale(structure: Structure, internal: Array, load: Load) -> float:

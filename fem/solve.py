@@ -1,8 +1,7 @@
-"""One static problem in one call: any hex8 or tet10 mesh, any law, prescribed displacements and nodal forces."""
+"""One static problem in one call: any hex8 or tet10 mesh, any law, given displacements and nodal forces."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -103,6 +102,7 @@ def solve_static(
     force_n: Array | None = None,
     *,
     formulation: str | NDArray[np.int8] = "standard",
+    poisson_ratio: float = 0.3,
     history: Array | None = None,
     eigenstrain: Array | None = None,
     solver: LinearSolver | None = None,
@@ -120,7 +120,7 @@ def solve_static(
         (n, 3) displacements, NaN where free; see `prescribe`.
     force_n
         (n, 3) nodal forces; see `kyphos.fem.loads`.
-    formulation
+    formulation, poisson_ratio
         See `kyphos.fem.discretisation.discretise`.
     history
         (m, q, s) initial state of the law; None for a law without memory.
@@ -134,7 +134,7 @@ def solve_static(
     ConvergenceError
         No equilibrium, not even with the smallest step.
     """
-    structure = Structure(discretise(points_mm, cells, formulation), material, eigenstrain=eigenstrain)
+    structure = Structure(discretise(points_mm, cells, formulation, poisson_ratio), material, eigenstrain=eigenstrain)
     if history is None:
         history = np.zeros((*structure.mesh.weight.shape, 0))
     state = structure.initial_state(history)

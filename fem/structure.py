@@ -14,9 +14,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .discretisation import N_MODES, Discretisation
+from .discretisation import Discretisation
 from .kernels.forces import element_forces, scatter
-from .kernels.strain import OK, log_strains
+from .kernels.strain import MEAN_DILATATION, OK, log_strains
 from .rigid import Platen, platen_displacement, platen_slopes, platen_stiffness
 
 Array = NDArray[np.float64]
@@ -72,8 +72,6 @@ class State:
         (p, 6) platen translation mm and rotation vector rad.
     pressure_mpa
         (b,) cavity pressures.
-    alpha
-        (k, 9) enhanced strain parameters.
     history
         (m, q, s) material state.
     """
@@ -81,7 +79,6 @@ class State:
     displacement_mm: Array
     motion: Array
     pressure_mpa: Array
-    alpha: Array
     history: Array
 
 
@@ -124,7 +121,6 @@ class Evaluation:
     stiffness: sp.csr_array  # (3n, 3n)
     volume_mm3: Array  # (b,)
     volume_slope: sp.csr_array  # (3n, b)
-    recover: Array
     response: Response
     strain: Array
 
@@ -175,7 +171,6 @@ class Structure:
             np.zeros((self.n_nodes, 3)),
             np.zeros((len(self.platens), 6)),
             np.zeros(len(self.cavities)),
-            np.zeros((len(self.mesh.modes), N_MODES)),
             history,
         )
 
@@ -183,16 +178,13 @@ class Structure:
         """q (N,) of a state."""
         return np.concatenate([state.displacement_mm.ravel(), state.motion.ravel(), state.pressure_mpa])
 
-    def rebased(self, cell_ids: Ids, state: State) -> tuple[Structure, State]:
-        """Cells (k,) that are stress-free in their current shape: the new structure, and the state that goes with it.
+    def rebased(self, cell_ids: Ids, state: State) -> Structure:
+        """Cells (k,) become stress-free in their current shape.
 
-        Their enhanced strains start again from zero; their material history is the caller's to renew.
+        Their material history is the caller's to renew.
         """
         mesh = self.mesh.rebased(cell_ids, self.mesh.points_mm + state.displacement_mm)
-        alpha = state.alpha.copy()
-        rows = self.mesh.enhanced_index[cell_ids]
-        alpha[rows[rows >= 0]] = 0.0
-        return replace(self, mesh=mesh), replace(state, alpha=alpha)
+        return replace(self, mesh=mesh)
 
     def free_load(self, state: State) -> Load:
         """No force, nothing prescribed but the cavity volumes, which stay what they are."""
@@ -217,7 +209,7 @@ class Structure:
             rigid[(3 * platen.nodes[:, None] + np.arange(3)).ravel()] = True
         return rigid
 
-    def moved(self, state: State, step: Array, alpha_step: Array) -> State:
+    def moved(self, state: State, step: Array) -> State:
         """The state after adding ``step`` (N,) to q; platen nodes follow their platens exactly."""
         q = self.coordinates(state) + step
         n = 3 * self.n_nodes
@@ -226,7 +218,7 @@ class Structure:
         for platen, m in zip(self.platens, motion, strict=True):
             displacement[platen.nodes] = platen_displacement(platen, self.mesh.points_mm, m)
         return State(
-            displacement, motion, q[n + 6 * len(self.platens) :], state.alpha + alpha_step, state.history
+            displacement, motion, q[n + 6 * len(self.platens) :], state.history
         )
 
     def motion_map(self, motion: Array) -> sp.csr_array:
@@ -257,6 +249,21 @@ class Structure:
         ]
 
     @cached_property
+    def _assumed_eigenstrain(self) -> Array:
+        """(m, q, 6) eigenstrain as the elements see strain: projected, or with its mean dilatation."""
+        assert self.eigenstrain is not None
+        assumed, mesh = self.eigenstrain.copy(), self.mesh
+        mean = mesh.formulation == MEAN_DILATATION
+        trace = assumed[mean, :, :3].sum(axis=2)
+        average = np.average(trace, axis=1, weights=mesh.weight[mean])[:, None] if mean.any() else trace
+        assumed[mean, :, :3] += ((average - trace) / 3.0)[:, :, None]
+        enhanced = np.flatnonzero(mesh.enhanced_index >= 0)
+        flat = assumed[enhanced].reshape(enhanced.size, mesh.projection.shape[1])
+        projected = np.einsum("kij,kj->ki", mesh.projection[: enhanced.size], flat)
+        assumed[enhanced] = projected.reshape(enhanced.size, *assumed.shape[1:])
+        return assumed
+
+    @cached_property
     def _pattern(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
         return _stiffness_pattern(self.mesh.cells, self.n_nodes)
 
@@ -270,19 +277,18 @@ class Structure:
             mesh.weight,
             mesh.formulation,
             mesh.enhanced_index,
-            mesh.modes,
-            state.alpha,
+            mesh.projection,
         )
         if np.any(status != OK):
             return None
-        elastic = strain if self.eigenstrain is None else strain - self.eigenstrain
+        elastic = strain if self.eigenstrain is None else strain - self._assumed_eigenstrain
         response = self.material.update(elastic, state.history, dt_s, cycles)
         if np.any(response.status != OK) or not np.isfinite(response.stress.sum() + response.tangent.sum()):
             return None
         pressure = np.zeros(len(mesh.cells))
         for cavity, p in zip(self.cavities, state.pressure_mpa, strict=True):
             pressure[cavity.cells] = p
-        force_e, stiffness_e, volume_e, slope_e, recover = element_forces(
+        elements = element_forces(
             mesh.gradient,
             mesh.weight,
             f,
@@ -293,20 +299,14 @@ class Structure:
             mesh.formulation,
             pressure,
             mesh.enhanced_index,
-            mesh.modes,
+            mesh.projection,
         )
-        return self._assembled(force_e, stiffness_e, volume_e, slope_e, recover, response, strain)
+        return self._assembled(elements, response, strain)
 
     def _assembled(
-        self,
-        force_e: Array,
-        stiffness_e: Array,
-        volume_e: Array,
-        slope_e: Array,
-        recover: Array,
-        response: Response,
-        strain: Array,
+        self, elements: tuple[Array, Array, Array, Array], response: Response, strain: Array
     ) -> Evaluation:
+        force_e, stiffness_e, volume_e, slope_e = elements
         n = 3 * self.n_nodes
         indptr, indices, positions = self._pattern
         data, force = np.zeros(indices.size), np.zeros(n)
@@ -318,7 +318,7 @@ class Structure:
             scatter(slope_e[cavity.cells].ravel(), dofs[cavity.cells].ravel(), row)
         volumes = np.array([volume_e[c.cells].sum() for c in self.cavities])
         matrix = sp.csr_array((data, indices, indptr), shape=(n, n))
-        return Evaluation(force, matrix, volumes, sp.csr_array(slope.T), recover, response, strain)
+        return Evaluation(force, matrix, volumes, sp.csr_array(slope.T), response, strain)
 
 
 def _stiffness_pattern(

@@ -6,7 +6,7 @@ Laws, constants with their sources, and a bench for one point.
 if __name__ != "kyphos.materials":
     raise ImportError("import kyphos.materials, not materials: two copies of a class would not match")
 
-from .assign import DEFAULT_CARDS, bone_field, bone_rows
+from .assign import DEFAULT_CARDS, bone_field, bone_rows, cement_parameters
 from .field import Block, MaterialField, Response
 from .lab import Drive, drive, drive_uniaxial
 from .laws import (
@@ -43,6 +43,7 @@ __all__ = [
     "Variable",
     "bone_field",
     "bone_rows",
+    "cement_parameters",
     "describe_card",
     "drive",
     "drive_uniaxial",

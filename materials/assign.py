@@ -11,8 +11,8 @@ from kyphos.errors import MaterialError
 from kyphos.units import MG_PER_G
 
 from .field import Block, MaterialField
-from .laws import CRUSHABLE_BONE, Floats
-from .library import Card, load_card
+from .laws import CRUSHABLE_BONE, Floats, Law
+from .library import Card, interdigitated, load_card
 
 DEFAULT_CARDS: dict[str, str] = {
     "trabecular": "trabecular",
@@ -168,3 +168,30 @@ def bone_field(
             rows = np.tile(card.row(), (cells.size, 1))
         blocks.append(Block(card.law, cells, rows))
     return MaterialField(tuple(blocks), region.size, n_points)
+
+
+def cement_parameters(cement: Card | str, share: ArrayLike, in_bone: NDArray[np.bool_]) -> tuple[Law, Floats]:
+    """Law and parameters (k, p) of k cells that hold cement.
+
+    Parameters
+    ----------
+    cement
+        The cement's card or its name.
+    share
+        (k,) volume fraction of cement in the cell, in (0, 1]; the modulus is that share of the full one.
+    in_bone
+        (k,) whether the cell is bone that the cement has filled (interdigitated) or an empty cavity.
+
+    Raises
+    ------
+    MaterialError
+        The card is no cement (it has no Young's modulus), or a share lies outside (0, 1].
+    """
+    card = load_card(cement) if isinstance(cement, str) else cement
+    shares = np.asarray(share, dtype=np.float64)
+    if np.any(~((shares > 0.0) & (shares <= 1.0))):
+        raise MaterialError(f"share of cement from {shares.min():g} to {shares.max():g}; it must lie in (0, 1]")
+    rows = np.where(in_bone[:, None], interdigitated(card).row(), card.row())
+    modulus = [parameter.name for parameter in card.law.parameters].index("youngs_modulus_mpa")
+    rows[:, modulus] *= shares
+    return card.law, rows

@@ -4,5 +4,7 @@ if __name__ != "kyphos.views":
     raise ImportError("import kyphos.views, not views: two copies of a class would not match")
 
 from kyphos.views.pictures import make_pictures
-from kyphos.views.reading import RunFolder, read_run
+from kyphos.views.reading import read_run, read_stage
+from kyphos.views.report import write_report
 
+__all__ = ["make_pictures", "read_run", "read_stage", "write_report"]

@@ -1,137 +1,137 @@
-"""Curves of a run: heights through the stages and the cycles, load against displacement, the balloon."""
+"""Curves of a run: heights through the stages and the cycles, load against displacement, the balloons."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
-from kyphos.views.reading import HEIGHT_STATES, PLACES, RunFolder
+from kyphos.experiments import Result
+from kyphos.views.reading import HEIGHT_STATES, PLACES, height_mm
 from kyphos.views.style import FAINT, INK, PLACE_COLOURS, figure
 
 LINEAR_UP_TO_CYCLES = 2000
+LABEL_PLACES = {"anterior": (0, -13, "center"), "middle": (7, -3, "left"), "posterior": (0, 6, "center")}
 
 
-def height_chart(run: RunFolder) -> Figure | None:
+def height_chart(run: Result) -> Figure | None:
     """Heights against cycles, and how much of the restored height is left; None if nothing was cycled.
 
-    Heights are those at the lowest load of each cycle; those at the highest load are drawn thin.
-    Without a treatment the second panel shows the loss as a share of the intact height.
+    Heights at the valley of the cycle are drawn thick, those at its peak thin. Without a treatment the
+    second panel shows what the cycles cost, as a share of the intact height.
     """
-    cycled = _cycled_rows(run.history)
-    if cycled.empty:
+    valley, peak = cycled_rows(run)
+    if valley.empty:
         return None
-    with figure(9.0, 3.6) as drawn:
+    treated = _was_treated(run)
+    with figure(9.0, 3.8) as drawn:
         left, right = drawn.subplots(1, 2)
-        low, high = _extreme_rows(cycled)
         for place in PLACES:
-            _draw_height(left, low, high, place)
-            _draw_share(right, run, low, place)
-        treated = _was_treated(run)
-        left.set(title="Height of the vertebral body", ylabel="height [mm]")
+            look = {"color": PLACE_COLOURS[place], "marker": ".", "ms": 4}
+            left.plot(valley["total_cycle"], valley[f"height_{place}_mm"], label=place, **look)
+            left.plot(peak["total_cycle"], peak[f"height_{place}_mm"], color=look["color"], lw=0.6, alpha=0.6)
+            right.plot(valley["total_cycle"], _share(run, valley, place), **look)
+        left.set(title="Height of the vertebral body (thin: at peak load)", ylabel="height [mm]")
         right.set(title=_share_title(treated), ylabel="retention [1]" if treated else "loss [1]")
         for axes in (left, right):
-            _scale_cycles(axes, float(low["cycle"].max()))
-        left.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.18))
+            _scale_cycles(axes, float(valley["total_cycle"].max()))
+        drawn.legend(*left.get_legend_handles_labels(), ncols=3, loc="outside lower center")
     return drawn
 
 
-def load_chart(run: RunFolder) -> Figure | None:
-    """Load against platen displacement, one colour per stage; None if displacement was not recorded."""
-    history = run.history
-    if "displacement_mm" not in history or history["displacement_mm"].notna().sum() < 2:
+def load_chart(run: Result) -> Figure | None:
+    """Load against how far the platens have come together, one colour a stage; None without data."""
+    history = run.history.dropna(subset=["displacement_mm", "load_n"])
+    if len(history) < 2:
         return None
     names = list(dict.fromkeys(history["stage"]))
-    with figure(9.0, 4.0) as drawn:
+    with figure(9.0, 4.2) as drawn:
         axes = drawn.subplots()
-        colours = _stage_colours(len(names))
-        last = history.iloc[:0]
-        for name, colour in zip(names, colours, strict=True):
+        before = history.iloc[:0]
+        for name, colour in zip(names, _stage_colours(len(names)), strict=True):
             rows = history[history["stage"] == name]
-            joined = pd.concat([last, rows]) if len(last) else rows
-            axes.plot(joined["displacement_mm"], joined["load_n"], color=colour, label=name, marker=".", ms=4)
-            last = rows.tail(1)
-        axes.set(title="Load against displacement", xlabel="displacement of the upper platen [mm]")
-        axes.set_ylabel("load [N]")
+            joined = pd.concat([before, rows]) if len(before) else rows
+            label = name.replace("_", " ")
+            axes.plot(
+                joined["displacement_mm"], joined["load_n"], color=colour, label=label, marker=".", ms=4
+            )
+            before = rows.tail(1)
+        axes.set(title="Load against displacement", xlabel="approach of the platens [mm]", ylabel="load [N]")
+        axes.set_ylim(bottom=min(0.0, float(history["load_n"].min())))
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     return drawn
 
 
-def stage_heights_chart(run: RunFolder) -> Figure | None:
+def stage_heights_chart(run: Result) -> Figure | None:
     """Heights in each state of the procedure, from the outcomes; None if there are fewer than two states."""
-    states = [s for s in HEIGHT_STATES if any(np.isfinite(run.height_mm(s, p)) for p in PLACES)]
+    states = [s for s in HEIGHT_STATES if any(np.isfinite(height_mm(run, s, p)) for p in PLACES)]
     if len(states) < 2:
         return None
-    with figure(9.0, 3.6) as drawn:
+    with figure(9.0, 3.8) as drawn:
         axes = drawn.subplots()
         for place in PLACES:
-            heights = [run.height_mm(state, place) for state in states]
+            heights = [height_mm(run, state, place) for state in states]
             axes.plot(states, heights, color=PLACE_COLOURS[place], marker="o", label=place)
             for state, height in zip(states, heights, strict=True):
-                axes.annotate(
-                    f"{height:.1f}", (state, height), (0, 6), textcoords="offset points", ha="center"
-                )
+                _label(axes, state, height, place)
         axes.set(title="Height of the vertebral body through the stages", ylabel="height [mm]")
         axes.margins(y=0.18)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     return drawn
 
 
-def balloon_chart(run: RunFolder) -> Figure | None:
+def balloon_chart(run: Result) -> Figure | None:
     """Balloon pressure against volume; None if no balloon was inflated."""
-    history = run.history
-    if not {"pressure_mpa", "volume_ml"} <= set(history.columns):
-        return None
-    rows = history[history["pressure_mpa"].notna() & history["volume_ml"].notna()]
+    rows = run.history.dropna(subset=["pressure_mpa", "volume_ml"])
     if len(rows) < 2:
         return None
-    with figure(9.0, 3.4) as drawn:
+    with figure(9.0, 3.6) as drawn:
         axes = drawn.subplots()
-        for (name, part), colour in zip(rows.groupby("stage", sort=False), _stage_colours(4), strict=False):
-            axes.plot(part["volume_ml"], part["pressure_mpa"], marker=".", color=colour, label=str(name))
-        limit = run.case.get("procedure", {}).get("balloon_pressure_limit_mpa")
-        if limit is not None:
-            axes.axhline(limit, color=FAINT, lw=1.0, ls="--")
-            axes.annotate("limit", (0.0, limit), (4, 3), textcoords="offset points", color=FAINT)
+        names = list(dict.fromkeys(rows["stage"]))
+        for name, colour in zip(names, _stage_colours(len(names)), strict=True):
+            part = rows[rows["stage"] == name]
+            axes.plot(part["volume_ml"], part["pressure_mpa"], marker=".", color=colour, label=name)
+        limit = run.spec.procedure.balloon_pressure_limit_mpa
+        axes.axhline(limit, color=FAINT, lw=1.0, ls="--", label="limit")
         axes.set(title="Balloons", xlabel="volume of all balloons [mL]", ylabel="pressure [MPa]")
+        axes.set_ylim(bottom=0.0)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     return drawn
 
 
-def _cycled_rows(history: pd.DataFrame) -> pd.DataFrame:
-    needed = {"cycle", *(f"height_{place}_mm" for place in PLACES)}
-    if not needed <= set(history.columns):
-        return history.iloc[:0]
-    return history[history["cycle"].fillna(0) > 0]
+def cycled_rows(run: Result) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """History rows at the valleys and at the peaks; ``total_cycle`` counts through all cycling stages."""
+    parts, before = [], 0
+    for stage in run.spec.stage:
+        if stage.kind != "cycle":
+            continue
+        rows = run.history[(run.history["stage"] == stage.name) & (run.history["cycle"] > 0)]
+        at_peak = rows["load_n"] > 0.5 * (stage.min_n + stage.max_n)
+        parts.append(rows.assign(total_cycle=rows["cycle"] + before, at_peak=at_peak))
+        before += stage.count
+    if not parts:
+        nothing = run.history.iloc[:0]
+        return nothing, nothing
+    cycled = pd.concat(parts)
+    return cycled[~cycled["at_peak"]], cycled[cycled["at_peak"]]
 
 
-def _extreme_rows(cycled: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The row of lowest and the row of highest load of every solved cycle, in order."""
-    by_cycle = cycled.reset_index(drop=True).groupby("cycle")["load_n"]
-    rows = cycled.reset_index(drop=True)
-    return rows.loc[by_cycle.idxmin()], rows.loc[by_cycle.idxmax()]
-
-
-def _draw_height(axes: Axes, low: pd.DataFrame, high: pd.DataFrame, place: str) -> None:
-    name, colour = f"height_{place}_mm", PLACE_COLOURS[place]
-    axes.plot(low["cycle"], low[name], color=colour, marker=".", ms=4, label=place)
-    if not low.index.equals(high.index):
-        axes.plot(high["cycle"], high[name], color=colour, lw=0.7, alpha=0.7)
-
-
-def _draw_share(axes: Axes, run: RunFolder, low: pd.DataFrame, place: str) -> None:
-    height = low[f"height_{place}_mm"]
-    intact, fractured, treated = (run.height_mm(s, place) for s in ("intact", "fractured", "treated"))
+def _share(run: Result, rows: pd.DataFrame, place: str) -> pd.Series[float]:
+    """Retention of each row; without a treatment, the loss since the fracture."""
+    height = rows[f"height_{place}_mm"]
+    intact, fractured, treated = (
+        height_mm(run, state, place) for state in ("intact", "fractured", "treated")
+    )
     if _was_treated(run):
-        share = (height - fractured) / (treated - fractured)
-    else:
-        share = (fractured - height) / intact
-    axes.plot(low["cycle"], share, color=PLACE_COLOURS[place], marker=".", ms=4, label=place)
+        return (height - fractured) / (treated - fractured)
+    return (fractured - height) / intact
 
 
-def _was_treated(run: RunFolder) -> bool:
-    return bool(np.isfinite(run.height_mm("treated", "anterior")))
+def _was_treated(run: Result) -> bool:
+    return bool(np.isfinite(height_mm(run, "treated", "anterior")))
 
 
 def _share_title(treated: bool) -> str:
@@ -140,15 +140,23 @@ def _share_title(treated: bool) -> str:
     )
 
 
+def _label(axes: Axes, state: str, height: float, place: str) -> None:
+    """The height in figures: the posterior above its point, the anterior below, the middle beside."""
+    if not np.isfinite(height):
+        return
+    x, y, across = LABEL_PLACES[place]
+    halo = [withStroke(linewidth=3.0, foreground="white")]
+    look = {"ha": across, "color": PLACE_COLOURS[place], "path_effects": halo}
+    axes.annotate(f"{height:.1f}", (state, height), (x, y), textcoords="offset points", **look)
+
+
 def _scale_cycles(axes: Axes, most: float) -> None:
     axes.set_xlabel("cycles")
     if most > LINEAR_UP_TO_CYCLES:
         axes.set_xscale("log")
 
 
-def _stage_colours(count: int) -> list[tuple[float, float, float, float] | str]:
-    from matplotlib import colormaps
-
+def _stage_colours(count: int) -> list[str | tuple[float, ...]]:
     if count == 1:
         return [INK]
-    return [tuple(rgba) for rgba in colormaps["turbo"](np.linspace(0.08, 0.92, count))]
+    return [tuple(float(c) for c in rgba) for rgba in colormaps["turbo"](np.linspace(0.08, 0.92, count))]

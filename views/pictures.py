@@ -13,15 +13,18 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from kyphos.experiments import Result
 from kyphos.views import charts
-from kyphos.views.reading import RunFolder, read_run, read_stage
-from kyphos.views.scene import Frame, Parts, Shade, common_frame, draw_shaded, draw_solid, split
+from kyphos.views.reading import read_run, read_stage, stage_files
+from kyphos.views.scene import Frame, Parts, Shade, common_frame, draw_shaded, draw_solid, split, studio
 from kyphos.views.style import BALLOON, BONE, CEMENT, INK, POT, figure, save
 
 Image = NDArray[np.uint8]
 
 PANEL_WIDTH_INCH = 1.75
+OVERVIEW = "stages.png"
 RULER_MM = 10.0
+SHEET_KINDS = ("test", "fracture", "reduce", "deflate")
 CHARTS = {
     "heights_stages.png": charts.stage_heights_chart,
     "heights_cycles.png": charts.height_chart,
@@ -42,51 +45,64 @@ def make_pictures(run_dir: Path | str) -> list[Path]:
     """
     run = read_run(run_dir)
     folder = run.path / "pictures"
-    drawn = {name: chart(run) for name, chart in CHARTS.items()}
-    paths = [save(chart, folder / name) for name, chart in drawn.items() if chart is not None]
+    charts_drawn = {name: draw(run) for name, draw in CHARTS.items()}
+    paths = [save(chart, folder / name) for name, chart in charts_drawn.items() if chart is not None]
     return [*stage_pictures(run, folder), *paths]
 
 
-def stage_pictures(run: RunFolder, folder: Path) -> list[Path]:
-    """One sheet with all stages, and one larger picture of each; empty if the run saved no fields."""
-    if not run.stages:
+def stage_pictures(run: Result, folder: Path) -> list[Path]:
+    """One sheet with the main stages, and one larger picture of each stage; empty if no fields were saved."""
+    files = stage_files(run)
+    if not files:
         return []
-    grids = [read_stage(stage) for stage in run.stages]
+    grids = [read_stage(file) for file in files]
+    regions = tuple(run.manifest["region_names"])
     frame = common_frame(grids)
-    halves = [split(grid, run.region_names, cut=True) for grid in grids]
-    wholes = [split(grid, run.region_names, cut=False) for grid in grids]
+    halves = [split(grid, regions, cut=True) for grid in grids]
     shades = choose_shades(halves)
-    panels = [_draw_stage(whole, half, frame, shades) for whole, half in zip(wholes, halves, strict=True)]
-    names = [stage.stage.replace("_", " ") for stage in run.stages]
-    paths = [save(stages_sheet(panels, names, shades, frame), folder / "stages.png")]
-    for index, (column, name, stage) in enumerate(zip(panels, names, run.stages, strict=True), start=1):
-        one = stage_picture(column, name, shades, frame)
-        paths.append(save(one, folder / f"{index:02d}_{stage.stage}.png"))
+    wholes = [split(grid, regions, cut=False) for grid in grids]
+    with studio(frame) as plotter:
+        panels = {
+            file.stage: [draw_solid(plotter, whole), *(draw_shaded(plotter, half, shade) for shade in shades)]
+            for file, whole, half in zip(files, wholes, halves, strict=True)
+        }
+    main = {name: panels[name] for name in main_stages(run, list(panels))}
+    paths = [save(stages_sheet(main, shades, frame), folder / OVERVIEW)]
+    for index, (name, column) in enumerate(panels.items()):
+        path = folder / f"stage_{index:02d}_{name}.png"
+        paths.append(save(stage_picture(column, name, shades, frame), path))
     return paths
+
+
+def main_stages(run: Result, names: list[str]) -> list[str]:
+    """The stages worth comparing side by side: where something is measured, and the crush; else all."""
+    kinds = {stage.name: stage.kind for stage in run.spec.stage}
+    chosen = [name for name in names if kinds.get(name) in SHEET_KINDS]
+    return chosen if len(chosen) > 1 else names
 
 
 def choose_shades(stages: list[Parts]) -> list[Shade]:
     """What to colour the bone by, each with one range for all stages; only arrays that were saved."""
     shades = [
-        Shade("density_g_per_cc", "density [g/cm³]", "cividis", 0.0, _top(stages, "density_g_per_cc")),
-        Shade("damage", "damage [1]", "magma_r", 0.0, 1.0),
-        Shade("displacement_mm", "displacement [mm]", "viridis", 0.0, _top(stages, "displacement_mm")),
+        Shade("density_g_per_cc", "density [g/cm³]", "gray", 0.0, _top(stages, "density_g_per_cc")),
+        Shade("damage", "damage [1]", "YlOrBr", 0.0, 1.0),
+        Shade("distance_mm", "displacement [mm]", "viridis", 0.0, _top(stages, "distance_mm")),
     ]
-    return [shade for shade in shades if shade.array in stages[0].bone.cell_data]
+    return [shade for shade in shades if shade.array in stages[0].bone.array_names]
 
 
-def stages_sheet(panels: list[list[Image]], names: list[str], shades: list[Shade], frame: Frame) -> Figure:
-    """All stages side by side: outside in the first row, a cut-away for each shade below.
+def stages_sheet(panels: dict[str, list[Image]], shades: list[Shade], frame: Frame) -> Figure:
+    """Stages side by side: outside in the first row, a cut-away for each shade below.
 
     ``panels[stage][row]`` are images of one size; rows are the outside and then the shades.
     """
     rows, columns = 1 + len(shades), len(panels)
     width, height = frame.size_px
     row_inch = PANEL_WIDTH_INCH * height / width
-    with figure(PANEL_WIDTH_INCH * columns + 1.0, row_inch * rows + 0.7) as drawn:
+    with figure(PANEL_WIDTH_INCH * columns + 0.9, row_inch * rows + 0.6) as drawn:
         grid = drawn.subplots(rows, columns, squeeze=False)
-        for column, (images, name) in enumerate(zip(panels, names, strict=True)):
-            grid[0, column].set_title(name, loc="center")
+        for column, (name, images) in enumerate(panels.items()):
+            grid[0, column].set_title(_words(name), loc="center")
             for row, image in enumerate(images):
                 _show(grid[row, column], image)
         for row, shade in enumerate(shades, start=1):
@@ -106,22 +122,21 @@ def stage_picture(images: list[Image], name: str, shades: list[Shade], frame: Fr
             _show(place, image)
         for place, shade in zip(axes[1:], shades, strict=True):
             _scale(drawn, [place], shade)
-        axes[0].set_title(name)
+        axes[0].set_title(_words(name))
         _ruler(axes[0], frame)
         _key(drawn)
     return drawn
 
 
-def _draw_stage(whole: Parts, half: Parts, frame: Frame, shades: list[Shade]) -> list[Image]:
-    return [draw_solid(whole, frame), *(draw_shaded(half, frame, shade) for shade in shades)]
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _top(stages: list[Parts], name: str) -> float:
-    """A round upper end for a colour scale: the 99th percentile of all stages, never zero."""
-    values = [s.bone.cell_data[name] for s in stages if name in s.bone.cell_data]
-    finite = np.concatenate(values) if values else np.zeros(0)
-    finite = finite[np.isfinite(finite)]
-    top = float(np.percentile(finite, 99)) if finite.size else 0.0
+    """A round upper end for a colour scale: the largest 99th percentile of any stage, never zero."""
+    values = (np.asarray(stage.bone[name]) for stage in stages if name in stage.bone.array_names)
+    finite = [some[np.isfinite(some)] for some in values]
+    top = max((float(np.percentile(some, 99)) for some in finite if some.size), default=0.0)
     if top <= 0.0:
         return 1.0
     step = 10.0 ** np.floor(np.log10(top)) / 5.0

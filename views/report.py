@@ -1,0 +1,238 @@
+"""One self-contained page about a run: what was asked, what was found, how well it was solved."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import pandas as pd
+
+from kyphos.experiments import Outcome, Result
+from kyphos.views.pictures import CHARTS, OVERVIEW, make_pictures
+from kyphos.views.reading import HEIGHT_STATES, PLACES, read_run
+
+SHARES = ("restoration", "deflation_loss", "retention", "loss", "recoil")
+CAPTIONS = {
+    "heights_stages.png": "Heights between the bony endplates, under the reference preload.",
+    "heights_cycles.png": "Heights and their share left, against cycles.",
+    "load_displacement.png": "Load against the approach of the platens, one colour a stage.",
+    "balloon.png": "Pressure against volume of the balloons.",
+}
+STAGE_COLUMNS = {
+    "force_n": "force [N]",
+    "min_n": "min [N]",
+    "max_n": "max [N]",
+    "offset_anterior_mm": "anterior offset [mm]",
+    "control": "control",
+    "duration_s": "duration [s]",
+    "count": "cycles",
+    "frequency_hz": "frequency [Hz]",
+}
+
+
+def write_report(run_dir: Path | str) -> Path:
+    """Write ``report.html`` into a run folder and return its path; draws the pictures if there are none.
+
+    Raises
+    ------
+    DataError
+        If the folder is no run folder or a file in it cannot be read.
+    """
+    run = read_run(run_dir)
+    if not any((run.path / "pictures").glob("*.png")):
+        make_pictures(run_dir)
+    template = Template((files("kyphos.views") / "templates" / "report.html").read_text(encoding="utf-8"))
+    path = run.path / "report.html"
+    path.write_text(template.substitute(_parts(run)), encoding="utf-8")
+    return path
+
+
+def _parts(run: Result) -> dict[str, str]:
+    pictures = run.path / "pictures"
+    return {
+        "title": escape(run.spec.name),
+        "description": escape(run.spec.description),
+        "status": escape(_status(run)),
+        "tiles": _tiles(run),
+        "overview": _figure(pictures / OVERVIEW, "The main stages, on one scale; the cut is mid-sagittal."),
+        "outcomes": _outcomes(run),
+        "charts": "\n".join(_figure(pictures / name, CAPTIONS[name]) for name in CHARTS),
+        "stages": "\n".join(
+            _figure(path, _stage_words(path)) for path in sorted(pictures.glob("stage_*.png"))
+        ),
+        "boundary": escape(boundary_conditions(run)),
+        "load_cases": _load_cases(run),
+        "solution": escape(_solution(run)),
+        "convergence": _convergence(run),
+        "provenance": _provenance(run),
+        "study": escape((run.path / "case.toml").read_text(encoding="utf-8")),
+    }
+
+
+def boundary_conditions(run: Result) -> str:
+    """How the specimen is held and loaded, in words."""
+    levels = run.spec.specimen.levels
+    if len(levels) > 1:
+        held = f"The segment {'-'.join(levels)} is held in rigid pots at both ends."
+    else:
+        held = f"The body of {levels[0]} alone is held between two rigid pots; it has no neighbours."
+    return (
+        f"{held} The lower pot stands still; the upper one is free along the axis and to tilt forwards or "
+        "backwards, and for stiffness and strength locked against tilting too. Forces are compressive "
+        "magnitudes on a line that lies the anterior offset in front of the centre."
+    )
+
+
+def _status(run: Result) -> str:
+    words = {"done": "finished", "running": "not finished"}
+    message = str(run.manifest.get("message") or "")
+    kyphos_version = run.manifest["versions"].get("kyphos", "?")
+    text = f"{words.get(run.status, run.status)} · Kyphos {kyphos_version} · {run.manifest['started']}"
+    return f"{text} · {message}" if message else text
+
+
+def _tiles(run: Result) -> str:
+    """The few numbers that answer the question; those that the run does not have are left out."""
+    wanted = {
+        "restoration_anterior": "of the lost anterior height restored",
+        "deflation_loss_anterior": "of the lift lost on deflation",
+        "retention_anterior": "of the restored height left after cycling",
+        "loss_anterior": "of the intact height lost in cycling",
+    }
+    tiles = [
+        f'<div class="tile"><b>{100.0 * run.outcomes[name].value:.1f} %</b><span>{words}</span></div>'
+        for name, words in wanted.items()
+        if name in run.outcomes
+    ]
+    return f'<div class="tiles">{"".join(tiles)}</div>' if tiles else ""
+
+
+def _outcomes(run: Result) -> str:
+    """All outcomes: heights and shares by place, then the rest."""
+    heights = [(state, f"height_{state}_{{}}_mm") for state in HEIGHT_STATES]
+    shares = [(share.replace("_", " "), f"{share}_{{}}") for share in SHARES]
+    placed = {name.format(place) for _, name in heights + shares for place in PLACES}
+    rest = [
+        (name, _number(found.value), found.unit) for name, found in run.outcomes.items() if name not in placed
+    ]
+    return (
+        _by_place("height [mm]", heights, run.outcomes)
+        + _by_place("share [1]", shares, run.outcomes)
+        + _table(("outcome", "value", "unit"), rest)
+    )
+
+
+def _by_place(title: str, rows: Iterable[tuple[str, str]], outcomes: dict[str, Outcome]) -> str:
+    cells = []
+    for label, pattern in rows:
+        found = [outcomes.get(pattern.format(place)) for place in PLACES]
+        if any(found):
+            cells.append((label, *(_number(one.value) if one else "" for one in found)))
+    return _table((title, *PLACES), cells) if cells else ""
+
+
+def _load_cases(run: Result) -> str:
+    rows = []
+    for stage in run.spec.stage:
+        facts = stage.model_dump()
+        rows.append((stage.name, stage.kind, *(_cell(facts.get(key)) for key in STAGE_COLUMNS)))
+    return _table(("stage", "kind", *STAGE_COLUMNS.values()), rows)
+
+
+def _solution(run: Result) -> str:
+    history = run.history
+    failed = int((history["status"] != "converged").sum())
+    worst = history[["residual_n", "balance", "iterations"]].max()
+    return (
+        f"{len(history)} equilibria, {failed} of them not converged. Largest residual "
+        f"{worst['residual_n']:.2g} N, largest imbalance of the platen forces {worst['balance']:.2g} of the "
+        f"load, at most {worst['iterations']:.0f} iterations."
+    )
+
+
+def _convergence(run: Result) -> str:
+    seconds = {entry["stage"]: entry["wall_s"] for entry in run.manifest["stages"]}
+    rows = []
+    for name, part in run.history.groupby("stage", sort=False):
+        worst = part[["residual_n", "balance"]].max()
+        rows.append(
+            (
+                name,
+                len(part),
+                f"{part['load_n'].max():.0f}",
+                int(part["iterations"].max()),
+                f"{worst['residual_n']:.1e}",
+                f"{worst['balance']:.1e}",
+                f"{seconds[name]:.1f}" if name in seconds else "",
+            )
+        )
+    heads = (
+        "stage",
+        "equilibria",
+        "peak load [N]",
+        "most iterations",
+        "residual [N]",
+        "imbalance [1]",
+        "time [s]",
+    )
+    return _table(heads, rows)
+
+
+def _provenance(run: Result) -> str:
+    manifest = run.manifest
+    facts: dict[str, Any] = {
+        "mesh": ", ".join(f"{count} {what}" for what, count in manifest.get("mesh", {}).items()),
+        "mesh hash": manifest.get("mesh_hash"),
+        "study hash": manifest.get("study_hash"),
+        "seeds": ", ".join(f"{name} {seed}" for name, seed in manifest.get("seeds", {}).items()),
+        "versions": ", ".join(f"{name} {number}" for name, number in manifest["versions"].items()),
+        "commit": manifest.get("commit"),
+        "platform": manifest.get("platform"),
+        "wall time": f"{manifest['wall_s']:.0f} s",
+    }
+    return _table(("", ""), [(name, str(fact)) for name, fact in facts.items() if fact])
+
+
+def _figure(path: Path, caption: str) -> str:
+    if not path.is_file():
+        return ""
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    words = escape(caption)
+    image = f'<img alt="{words}" src="data:image/png;base64,{data}">'
+    return f"<figure>{image}<figcaption>{words}</figcaption></figure>"
+
+
+def _stage_words(path: Path) -> str:
+    """``stage_03_unload.png`` -> ``Stage 4: unload``."""
+    _, index, name = path.stem.split("_", 2)
+    return f"Stage {int(index) + 1}: {name.replace('_', ' ')}"
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """An HTML table; cells that look like numbers stand to the right."""
+    head = "".join(f"<th>{escape(text)}</th>" for text in heads) if any(heads) else ""
+    body = "".join(f"<tr>{''.join(_td(cell) for cell in row)}</tr>" for row in rows)
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def _td(cell: object) -> str:
+    text = str(cell)
+    numeric = text != "" and pd.notna(pd.to_numeric(text, errors="coerce"))
+    opening = '<td class="n">' if numeric else "<td>"
+    return f"{opening}{escape(text)}</td>"
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return _number(value) if isinstance(value, float) else str(value)
+
+
+def _number(value: float) -> str:
+    """Four digits, no exponent where a reader would not want one."""
+    return f"{value:.0f}" if 1e4 <= abs(value) < 1e7 else f"{value:.4g}"

@@ -22,8 +22,7 @@ TOWARDS_VIEWER = np.array([0.90, 0.38, 0.22])  # from the right, slightly from t
 class Parts:
     """The parts of one stage, deformed (mm); a part that is absent has no cells.
 
-    The bone carries the cell arrays ``density_g_per_cc``, ``damage`` and ``displacement_mm`` (magnitude)
-    as far as they were saved.
+    The bone carries the saved cell arrays, and ``distance_mm``: how far each point has moved.
     """
 
     bone: pv.UnstructuredGrid
@@ -34,7 +33,7 @@ class Parts:
 
 @dataclass(frozen=True)
 class Shade:
-    """A cell array as colour: its name, the words and unit of its scale, its colour map and its range."""
+    """An array as colour: its name, the words and unit of its scale, its colour map and its range."""
 
     array: str
     title: str
@@ -72,11 +71,9 @@ def split(grid: pv.UnstructuredGrid, region_names: tuple[str, ...], *, cut: bool
         outside = np.isin(grid.cell_data["region"], pot_ids)
         middle = grid.cell_centers().points[~outside].mean(axis=0)
         grid = grid.clip(normal="x", origin=middle, invert=True)
-    length = np.linalg.norm(grid.point_data["displacement_mm"], axis=1)
     warped = grid.copy()
     warped.points = grid.points + grid.point_data["displacement_mm"]
-    warped.point_data["length"] = length
-    warped.cell_data["displacement_mm"] = _cell_means(warped, "length")
+    warped.point_data["distance_mm"] = np.linalg.norm(grid.point_data["displacement_mm"], axis=1)
     pot = np.isin(warped.cell_data["region"], pot_ids)
     cement = _mask(warped, "cement_fraction")
     balloon = _mask(warped, "is_cavity") & ~cement
@@ -93,56 +90,9 @@ def common_frame(grids: list[pv.UnstructuredGrid]) -> Frame:
     return Frame(0.5 * (points.min(axis=0) + points.max(axis=0)), float(half[0]), float(half[1]))
 
 
-def draw_solid(parts: Parts, frame: Frame) -> NDArray[np.uint8]:
-    """The stage from outside, bone translucent, so that balloon and cement show; (height, width, 3)."""
-    with _plotter(frame) as plotter:
-        _add(plotter, parts.cement, color=CEMENT, smooth=True)
-        _add(plotter, parts.balloon, color=BALLOON, smooth=True)
-        filled = parts.cement.n_cells + parts.balloon.n_cells > 0
-        _add(plotter, parts.bone, color=BONE, opacity=0.4 if filled else 1.0, show_edges=not filled)
-        _add(plotter, parts.pots, color=POT, opacity=0.25)
-        return np.asarray(plotter.screenshot(return_img=True))
-
-
-def draw_shaded(parts: Parts, frame: Frame, shade: Shade) -> NDArray[np.uint8]:
-    """The stage with its bone coloured by ``shade``, the rest in plain colours; (height, width, 3)."""
-    with _plotter(frame) as plotter:
-        if shade.array in parts.bone.cell_data:
-            _add(
-                plotter,
-                parts.bone,
-                scalars=shade.array,
-                cmap=shade.colours,
-                clim=(shade.low, shade.high),
-                show_scalar_bar=False,
-                show_edges=True,
-            )
-        _add(plotter, parts.cement, color=CEMENT, show_edges=True)
-        _add(plotter, parts.balloon, color=BALLOON, opacity=0.55)
-        _add(plotter, parts.pots, color=POT, opacity=0.25)
-        return np.asarray(plotter.screenshot(return_img=True))
-
-
-def _mask(grid: pv.UnstructuredGrid, name: str) -> NDArray[np.bool_]:
-    if name not in grid.cell_data:
-        return np.zeros(grid.n_cells, dtype=bool)
-    return np.asarray(grid.cell_data[name] > 0.5)
-
-
-def _cell_means(grid: pv.UnstructuredGrid, name: str) -> NDArray[np.float64]:
-    return np.asarray(grid.point_data_to_cell_data().cell_data[name])
-
-
-def _screen_axes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Unit vectors (3,) to the right and upwards on the screen."""
-    view = TOWARDS_VIEWER / np.linalg.norm(TOWARDS_VIEWER)
-    right = np.cross([0.0, 0.0, 1.0], view)
-    right /= np.linalg.norm(right)
-    return right, np.cross(view, right)
-
-
 @contextmanager
-def _plotter(frame: Frame) -> Iterator[pv.Plotter]:
+def studio(frame: Frame) -> Iterator[pv.Plotter]:
+    """An off-screen plotter with the frame's camera, for any number of drawings of one size."""
     with _no_screen_warning():
         plotter = pv.Plotter(off_screen=True, window_size=list(frame.size_px))
         plotter.set_background("white")
@@ -157,6 +107,55 @@ def _plotter(frame: Frame) -> Iterator[pv.Plotter]:
             yield plotter
         finally:
             plotter.close()
+
+
+def draw_solid(plotter: pv.Plotter, parts: Parts) -> NDArray[np.uint8]:
+    """The stage from outside, bone translucent, so that balloon and cement show; (height, width, 3)."""
+    filled = parts.cement.n_cells + parts.balloon.n_cells > 0
+    plotter.renderer.clear_actors()
+    _add(plotter, parts.cement, color=CEMENT, smooth=True)
+    _add(plotter, parts.balloon, color=BALLOON, smooth=True)
+    _add(plotter, parts.bone, color=BONE, opacity=0.22 if filled else 1.0, show_edges=not filled)
+    _add(plotter, parts.pots, color=POT, opacity=0.25)
+    return _photograph(plotter)
+
+
+def draw_shaded(plotter: pv.Plotter, parts: Parts, shade: Shade) -> NDArray[np.uint8]:
+    """The stage with its bone coloured by ``shade``, the rest in plain colours; (height, width, 3)."""
+    plotter.renderer.clear_actors()
+    _add(
+        plotter,
+        parts.bone,
+        scalars=shade.array,
+        cmap=shade.colours,
+        clim=(shade.low, shade.high),
+        show_scalar_bar=False,
+        show_edges=True,
+        lighting=False,  # a colour must be the colour of the scale
+    )
+    _add(plotter, parts.cement, color=CEMENT, show_edges=True)
+    _add(plotter, parts.balloon, color=BALLOON, opacity=0.55)
+    _add(plotter, parts.pots, color=POT, opacity=0.25)
+    return _photograph(plotter)
+
+
+def _photograph(plotter: pv.Plotter) -> NDArray[np.uint8]:
+    plotter.renderer.ResetCameraClippingRange()
+    return np.array(plotter.screenshot(return_img=True))
+
+
+def _mask(grid: pv.UnstructuredGrid, name: str) -> NDArray[np.bool_]:
+    if name not in grid.cell_data:
+        return np.zeros(grid.n_cells, dtype=bool)
+    return np.asarray(grid.cell_data[name] > 0.5)
+
+
+def _screen_axes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Unit vectors (3,) to the right and upwards on the screen."""
+    view = TOWARDS_VIEWER / np.linalg.norm(TOWARDS_VIEWER)
+    right = np.cross([0.0, 0.0, 1.0], view)
+    right /= np.linalg.norm(right)
+    return right, np.cross(view, right)
 
 
 @contextmanager
@@ -178,4 +177,6 @@ def _add(plotter: pv.Plotter, part: pv.UnstructuredGrid, *, smooth: bool = False
         look |= {"edge_color": INK, "edge_opacity": 0.25, "line_width": 0.6}
     if smooth:
         look |= {"smooth_shading": True, "split_sharp_edges": False}
-    plotter.add_mesh(surface, ambient=0.25, diffuse=0.8, specular=0.05, **look)
+    plotter.add_mesh(
+        surface, ambient=0.25, diffuse=0.8, specular=0.05, render=False, reset_camera=False, **look
+    )

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 BONE = "#e8dcc0"
 POT = "#b9bec4"
-CEMENT = "#d1495b"
-BALLOON = "#3d85c6"
+CEMENT = "#d6258f"
+BALLOON = "#27a8f0"
 INK = "#222222"
 FAINT = "#9a9a9a"
 PLACE_COLOURS = {"anterior": "#c1440e", "middle": "#5b5b5b", "posterior": "#1f6f8b"}

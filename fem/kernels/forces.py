@@ -1,8 +1,8 @@
 """Element forces and stiffness from stress and tangent, consistent with the logarithmic strain.
 
 All work is done in the eigenbasis of C, where the derivative of E is diagonal (see ``strain.py``). Mean
-dilatation: Simo, Taylor & Pister 1985, written for log strain (E = dev E + 1/3 ln(v/V) 1). Enhanced strain:
-additive in log strain (Miehe & Apel 2004), condensed inside the cell.
+dilatation: Simo, Taylor & Pister 1985, written for log strain (E = dev E + 1/3 ln(v/V) 1). Enhanced strain: the
+enhanced modes are projected out of the log strain (see ``discretisation.py``), so a cell has no unknowns of its own.
 """
 
 from __future__ import annotations
@@ -201,34 +201,30 @@ def _deviatoric_rows(c):
 
 
 @njit(cache=True)
-def _cell(gradient, weight, f, stretch, frame, stress, tangent, kind, pressure, modes, force, stiffness, slope, recover):
-    """Force (3a,), stiffness (3a, 3a) and volume derivative slope (3a,) of one cell; returns its current volume.
+def _scales(stretch, scale):
+    """scale (6,): derivative of log strain by Green-Lagrange strain in the eigenbasis."""
+    for v in range(6):
+        scale[v] = 2.0 * divided_difference(stretch[ROW_OF[v]], stretch[COLUMN_OF[v]])
 
-    ``recover`` (p, 1 + 3a) receives K_aa^-1 [r_a, K_au] of an enhanced cell.
-    """
+
+@njit(cache=True)
+def _cell(gradient, weight, f, stretch, frame, stress, tangent, mean, slope, volume, force, stiffness):
+    """Force (3a,) and stiffness (3a, 3a) of one cell, with mean dilatation or without."""
     n_nodes = gradient.shape[1]
     n = 3 * n_nodes
-    m, m_inv = np.empty((6, 6)), np.empty((6, 6))
+    m_inv = np.empty((6, 6))
     s, d, c, work66 = np.empty(6), np.empty((6, 6)), np.empty((6, 6)), np.empty((6, 6))
     b, work = np.empty((6, n)), np.empty((6, n))
     grad, s2, scale = np.empty((n_nodes, 3)), np.empty(6), np.empty(6)
     column, row = np.zeros(n), np.zeros(n)
     bulk, mean_pressure = 0.0, 0.0
-    n_modes = modes.shape[2]
-    enhanced = kind == ENHANCED
-    if enhanced:
-        k_ua, k_au = np.zeros((n, n_modes)), np.zeros((n_modes, n + 1))
-        k_aa, g = np.zeros((n_modes, n_modes)), np.empty((6, n_modes))
-    volume = volume_gradient(f, gradient, weight, slope)
     for q in range(weight.size):
         w = weight[q]
-        _rotation_6(frame[q], m)
         _rotation_6(frame[q].T, m_inv)
         _to_principal(m_inv, stress[q], tangent[q], s, d, work66)
         _principal_b(f[q], frame[q], gradient[q], b, grad)
-        for v in range(6):
-            scale[v] = 2.0 * divided_difference(stretch[q, ROW_OF[v]], stretch[q, COLUMN_OF[v]])
-        if kind == MEAN_DILATATION:
+        _scales(stretch[q], scale)
+        if mean:
             right, left, both = _deviatoric_rows(d)
             p = (s[0] + s[1] + s[2]) / 3.0
             mean_pressure += w * p
@@ -249,26 +245,7 @@ def _cell(gradient, weight, f, stretch, frame, stress, tangent, kind, pressure, 
                 force[i] += w * b[v, i] * s2[v]
         _add_product(b, c, w, stiffness, work)
         _add_geometric(grad, s2, w, stiffness)
-        if enhanced:
-            for v in range(6):
-                for a in range(n_modes):
-                    total = 0.0
-                    for u in range(6):
-                        total += m[v, u] * modes[q, u, a]
-                    g[v, a] = total
-            for a in range(n_modes):
-                for v in range(6):
-                    k_au[a, 0] += w * g[v, a] * s[v]
-                    dg, gd = 0.0, 0.0
-                    for u in range(6):
-                        dg += d[v, u] * g[u, a]
-                        gd += g[u, a] * d[u, v]
-                    for i in range(n):
-                        k_ua[i, a] += w * b[v, i] * scale[v] * dg
-                        k_au[a, 1 + i] += w * gd * scale[v] * b[v, i]
-                    for o in range(n_modes):
-                        k_aa[o, a] += w * g[v, o] * dg
-    if kind == MEAN_DILATATION:
+    if mean:
         for i in range(n):
             bi = slope[i] / volume
             force[i] += mean_pressure * bi
@@ -276,56 +253,95 @@ def _cell(gradient, weight, f, stretch, frame, stress, tangent, kind, pressure, 
                 bj = slope[j] / volume
                 stiffness[i, j] += column[i] * bj + bi * row[j] + (bulk - mean_pressure) * bi * bj
         _add_volume_hessian(f, gradient, weight, mean_pressure / volume, stiffness)
-    if pressure != 0.0:
+
+
+@njit(cache=True)
+def _projected_b(gradient, f, stretch, frame, projection, out):
+    """out (6q, 3a) = projection times the variation of the compatible log strain, in global axes."""
+    n_points, n_nodes = gradient.shape[0], gradient.shape[1]
+    n = 3 * n_nodes
+    b, grad, scale, m_inv = np.empty((6, n)), np.empty((n_nodes, 3)), np.empty(6), np.empty((6, 6))
+    row = np.empty(n)
+    out[:, :] = 0.0
+    for q in range(n_points):
+        _principal_b(f[q], frame[q], gradient[q], b, grad)
+        _scales(stretch[q], scale)
+        _rotation_6(frame[q].T, m_inv)
+        for v in range(6):
+            row[:] = 0.0
+            for u in range(6):
+                factor = m_inv[v, u] * scale[u]
+                for i in range(n):
+                    row[i] += factor * b[u, i]
+            for k in range(out.shape[0]):
+                factor = projection[k, 6 * q + v]
+                if factor != 0.0:
+                    for i in range(n):
+                        out[k, i] += factor * row[i]
+
+
+@njit(cache=True)
+def _enhanced_cell(gradient, weight, f, stretch, frame, stress, tangent, projection, force, stiffness):
+    """Force (3a,) and stiffness (3a, 3a) of one cell whose strain is projected: projection (6q, 6q)."""
+    n_points, n_nodes = gradient.shape[0], gradient.shape[1]
+    n = 3 * n_nodes
+    b_all, work = np.empty((6 * n_points, n)), np.empty((6, n))
+    _projected_b(gradient, f, stretch, frame, projection, b_all)
+    b, grad, scale = np.empty((6, n)), np.empty((n_nodes, 3)), np.empty(6)
+    m_inv, c, s, s2, pulled = np.empty((6, 6)), np.empty((6, 6)), np.empty(6), np.empty(6), np.empty(6)
+    for q in range(n_points):
+        w = weight[q]
         for i in range(n):
-            force[i] -= pressure * slope[i]
-        _add_volume_hessian(f, gradient, weight, -pressure, stiffness)
-    if enhanced:
-        recover[:, :] = np.linalg.solve(k_aa, k_au)
-        for i in range(n):
-            for a in range(n_modes):
-                force[i] -= k_ua[i, a] * recover[a, 0]
-                for j in range(n):
-                    stiffness[i, j] -= k_ua[i, a] * recover[a, 1 + j]
-    return volume
+            for v in range(6):
+                force[i] += w * b_all[6 * q + v, i] * stress[q, v]
+        _add_product(b_all[6 * q : 6 * q + 6], tangent[q], w, stiffness, work)
+        # what the second derivative of the compatible strain at q is paired with: sum_k w_k M_kq^T T_k
+        for v in range(6):
+            pulled[v] = 0.0
+            for k in range(n_points):
+                for u in range(6):
+                    pulled[v] += weight[k] * projection[6 * k + u, 6 * q + v] * stress[k, u]
+        _rotation_6(frame[q].T, m_inv)
+        for v in range(6):
+            s[v] = 0.0
+            for u in range(6):
+                s[v] += m_inv[u, v] * pulled[u]
+        _principal_b(f[q], frame[q], gradient[q], b, grad)
+        _scales(stretch[q], scale)
+        for v in range(6):
+            s2[v] = scale[v] * s[v]
+        c[:, :] = 0.0
+        _curvature(stretch[q], s, c)
+        _add_product(b, c, 1.0, stiffness, work)
+        _add_geometric(grad, s2, 1.0, stiffness)
 
 
 @njit(cache=True, parallel=True)
 def element_forces(
-    gradient, weight, f, stretch, frame, stress, tangent, formulation, pressure, enhanced_index, modes
+    gradient, weight, f, stretch, frame, stress, tangent, formulation, pressure, enhanced_index, projection
 ):
     """Force, stiffness and volume of every cell.
 
     gradient (m, q, a, 3); weight (m, q); f, frame (m, q, 3, 3); stretch (m, q, 3); stress (m, q, 6) MPa;
     tangent (m, q, 6, 6) MPa; formulation, enhanced_index (m,); pressure (m,) MPa of a fluid that fills the cell
-    (adds -p v to the energy); modes (k, q, 6, p).
-    Returns force (m, 3a) N, stiffness (m, 3a, 3a) N/mm, volume (m,) mm3, slope (m, 3a) = dv/du mm2 and
-    recover (k, p, 1 + 3a) for the enhanced parameters.
+    (adds -p v to the energy); projection (k, 6q, 6q).
+    Returns force (m, 3a) N, stiffness (m, 3a, 3a) N/mm, volume (m,) mm3 and slope (m, 3a) = dv/du mm2.
     """
     m, n = gradient.shape[0], 3 * gradient.shape[2]
     force, stiffness = np.zeros((m, n)), np.zeros((m, n, n))
     volume, slope = np.zeros(m), np.zeros((m, n))
-    recover = np.zeros((modes.shape[0], modes.shape[3], n + 1))
-    nothing = np.zeros((modes.shape[3], n + 1))
     for e in prange(m):
-        k = enhanced_index[e]
-        volume[e] = _cell(
-            gradient[e],
-            weight[e],
-            f[e],
-            stretch[e],
-            frame[e],
-            stress[e],
-            tangent[e],
-            formulation[e],
-            pressure[e],
-            modes[max(k, 0)],
-            force[e],
-            stiffness[e],
-            slope[e],
-            recover[k] if k >= 0 else nothing,
-        )
-    return force, stiffness, volume, slope, recover
+        volume[e] = volume_gradient(f[e], gradient[e], weight[e], slope[e])
+        point = (gradient[e], weight[e], f[e], stretch[e], frame[e], stress[e], tangent[e])
+        if formulation[e] == ENHANCED:
+            _enhanced_cell(*point, projection[enhanced_index[e]], force[e], stiffness[e])
+        else:
+            mean = formulation[e] == MEAN_DILATATION
+            _cell(*point, mean, slope[e], volume[e], force[e], stiffness[e])
+        if pressure[e] != 0.0:
+            force[e] -= pressure[e] * slope[e]
+            _add_volume_hessian(f[e], gradient[e], weight[e], -pressure[e], stiffness[e])
+    return force, stiffness, volume, slope
 
 
 @njit(cache=True)

@@ -34,7 +34,7 @@ def eigen_symmetric(a, values, vectors):
             break
         for p in range(2):
             for q in range(p + 1, 3):
-                if a[p, q] == 0.0:
+                if abs(a[p, q]) <= 1e-100 * (abs(a[p, p]) + abs(a[q, q])):  # tau would overflow
                     continue
                 tau = (a[q, q] - a[p, p]) / (2.0 * a[p, q])
                 t = (1.0 if tau >= 0.0 else -1.0) / (abs(tau) + np.sqrt(1.0 + tau * tau))
@@ -131,12 +131,25 @@ def _cell_strain(x, cell, gradient, weight, f, stretch, frame, strain):
     return OK, np.log(volume / reference)
 
 
+@njit(cache=True)
+def _project(projection, strain):
+    """strain (q, 6) <- projection (6q, 6q) strain."""
+    compatible = strain.copy().ravel()
+    n_points = strain.shape[0]
+    for q in range(n_points):
+        for v in range(6):
+            total = 0.0
+            for k in range(compatible.size):
+                total += projection[6 * q + v, k] * compatible[k]
+            strain[q, v] = total
+
+
 @njit(cache=True, parallel=True)
-def log_strains(x, cells, gradient, weight, formulation, enhanced_index, modes, alpha):
+def log_strains(x, cells, gradient, weight, formulation, enhanced_index, projection):
     """Logarithmic strain at every quadrature point.
 
     x (n, 3) current positions mm; cells (m, a); gradient (m, q, a, 3) 1/mm; weight (m, q) mm3;
-    formulation (m,); enhanced_index (m,) row of ``modes`` (k, q, 6, p) and ``alpha`` (k, p), or -1.
+    formulation (m,); enhanced_index (m,) row of ``projection`` (k, 6q, 6q), or -1.
     Returns strain (m, q, 6), f (m, q, 3, 3), stretch (m, q, 3; eigenvalues of C), frame (m, q, 3, 3), status (m,).
     """
     m, n_points = weight.shape
@@ -156,9 +169,5 @@ def log_strains(x, cells, gradient, weight, formulation, enhanced_index, modes, 
                 for v in range(3):
                     strain[e, q, v] += shift
         elif formulation[e] == ENHANCED:
-            k = enhanced_index[e]
-            for q in range(n_points):
-                for v in range(6):
-                    for p in range(alpha.shape[1]):
-                        strain[e, q, v] += modes[k, q, v, p] * alpha[k, p]
+            _project(projection[enhanced_index[e]], strain[e])
     return strain, f, stretch, frame, status

@@ -91,7 +91,7 @@ def with_midsides(points, linear) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cylinder_sector(inner_mm, outer_mm, length_mm, counts, angle=np.pi / 2) -> tuple[np.ndarray, np.ndarray]:
-    """Hex8 sector of a tube about z from the x axis on; ``counts`` radial, round, axial; rings grow geometrically."""
+    """Hex8 sector of a tube about z from the x axis on; ``counts`` radial, round, axial; geometric rings."""
     points, cells = block((1.0, 1.0, 1.0), counts)
     radius = inner_mm * (outer_mm / inner_mm) ** points[:, 0]
     turn = angle * points[:, 1]
@@ -99,9 +99,9 @@ def cylinder_sector(inner_mm, outer_mm, length_mm, counts, angle=np.pi / 2) -> t
 
 
 def with_core(points, cells, inner) -> tuple[np.ndarray, np.ndarray]:
-    """Fill the hole behind the cells whose face 0-3-7-4 lies on the ``inner`` nodes (n,) bool with one fluid cell each.
+    """Fill the hole behind cells whose face 0-3-7-4 lies on ``inner`` nodes (n,) bool with a fluid cell each.
 
-    The face is drawn to its foot on the axis x = y = 0 (a new node for each z), so the fluid cells are wedges.
+    The face is drawn to its foot on the axis x = y = 0 (a new node for each z): the fluid cells are wedges.
     """
     faces = cells[np.all(inner[cells[:, [0, 3, 7, 4]]], axis=1)][:, [0, 3, 7, 4]]
     height, foot = np.unique(np.round(points[faces, 2], 9), return_inverse=True)
@@ -113,7 +113,7 @@ def with_core(points, cells, inner) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sphere_octant(inner_mm, outer_mm, n_round, n_radial) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Thick spherical shell, x, y, z >= 0: points, hex8 cells, and fluid cells (pyramids) that fill the hole."""
+    """Octant of a thick sphere: points, hex8 cells, and fluid cells (pyramids) that fill the hole."""
     grid, cells = block((1.0, 1.0, 1.0), (n_radial, n_round, n_round))
     radius = inner_mm * (outer_mm / inner_mm) ** grid[:, 0]
     face = np.tan(np.pi / 4 * grid[:, 1:])

@@ -14,7 +14,7 @@ TIGHT = MarchSettings(newton=NewtonSettings(residual_tolerance=1e-8, minimum_loa
 
 
 def exact(x):
-    """Gradient of the harmonic function e^x sin(y) (1 + z): divergence- and force-free for every Poisson's ratio."""
+    """Gradient of the harmonic function e^x sin(y) (1 + z): free of body force for every Poisson's ratio."""
     e, s, c = np.exp(x[..., 0]), np.sin(x[..., 1]), np.cos(x[..., 1])
     return AMPLITUDE * np.stack([e * s * (1 + x[..., 2]), e * c * (1 + x[..., 2]), e * s], axis=-1)
 
@@ -26,9 +26,7 @@ def l2_error(n: int, kind: str) -> float:
         points, cells = tet10(points, cells)
     prescribed = np.where(on_box(points)[:, None], exact(points), np.nan)
     formulation = "standard" if kind == "tet10" else kind
-    result = solve_static(
-        points, cells, Hooke(1.0, 0.3), prescribed, formulation=formulation, settings=TIGHT
-    )
+    result = solve_static(points, cells, Hooke(1.0, 0.3), prescribed, formulation=formulation, settings=TIGHT)
     element = element_for(cells)
     shape = element.shape(element.points)
     at = np.einsum("qa,mai->mqi", shape, points[cells])

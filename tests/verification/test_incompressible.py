@@ -39,17 +39,19 @@ def pressurised(formulation):
     return np.abs(moved / displacement - 1.0).max(), np.abs(found / mean - 1.0).max()
 
 
-@pytest.mark.parametrize("formulation", ["mean_dilatation", "enhanced"])
-def test_displacement_and_pressure_are_those_of_lame(formulation):
+def test_displacement_and_pressure_are_those_of_lame():
+    displacement_error, pressure_error = pressurised("mean_dilatation")
+    print("mean_dilatation", displacement_error, pressure_error)
+    assert displacement_error < 0.01  # eight cells over the wall, order two: (1/8)^2 / 4
+    assert (
+        pressure_error < 0.03
+    )  # of the uniform mean stress, in the worst cell; that is h^2 of the bore pressure
+
+
+@pytest.mark.parametrize("formulation", ["standard", "enhanced"])
+def test_the_other_elements_are_wrong(formulation):
+    """What is cured: other hexes are far too stiff and their pressure oscillates; enhanced ones cure bending only."""
     displacement_error, pressure_error = pressurised(formulation)
     print(formulation, displacement_error, pressure_error)
-    assert displacement_error < 0.01  # eight cells over the wall, order two: (1/8)^2 / 4
-    assert pressure_error < 0.03  # of the uniform mean stress, in the worst cell; that is h^2 of the bore pressure
-
-
-def test_the_bare_element_is_wrong():
-    """What is cured: bare hexes are far too stiff and their pressure oscillates."""
-    displacement_error, pressure_error = pressurised("standard")
-    print("standard", displacement_error, pressure_error)
     assert displacement_error > 0.1
     assert pressure_error > 1.0

@@ -8,10 +8,21 @@ import numpy as np
 import pytest
 from shapes import Hooke, block, jiggled, tet10
 
-from kyphos.fem import MarchSettings, NewtonSettings, Structure, cauchy_stress, discretise, prescribe, rotation, solve_static
+from kyphos.fem import (
+    MarchSettings,
+    NewtonSettings,
+    Structure,
+    cauchy_stress,
+    discretise,
+    prescribe,
+    rotation,
+    solve_static,
+)
 
 LAW = Hooke(1000.0, 0.3)
-TIGHT = MarchSettings(newton=NewtonSettings(residual_tolerance=1e-10, minimum_load_n=1e-6, linear_tolerance=1e-10))
+TIGHT = MarchSettings(
+    newton=NewtonSettings(residual_tolerance=1e-10, minimum_load_n=1e-6, linear_tolerance=1e-10)
+)
 KINDS = ["standard", "mean_dilatation", "enhanced", "tet10"]
 
 
@@ -43,7 +54,9 @@ def test_a_stretched_body_turns_without_further_stress(kind):
     """Objectivity: T stays, forces and Cauchy stress turn with the body."""
     points, cells, formulation = mesh_of(kind)
     held = prescribe(
-        len(points), (np.flatnonzero(points[:, 2] < 1e-9), "xyz", 0.0), (np.flatnonzero(points[:, 2] > 1 - 1e-9), "xyz", 0.3)
+        len(points),
+        (np.flatnonzero(points[:, 2] < 1e-9), "xyz", 0.0),
+        (np.flatnonzero(points[:, 2] > 1 - 1e-9), "xyz", 0.3),
     )
     result = solve_static(points, cells, LAW, held, formulation=formulation, settings=TIGHT)
     structure, state = result.structure, result.state
@@ -64,7 +77,7 @@ def test_a_stretched_body_turns_without_further_stress(kind):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("stretch", [0.6, 1.5])
 def test_uniaxial_stretch(kind, stretch):
-    """E = ln(stretch), T = Young E, force = A0 T / stretch; Cauchy stress times current area is that force."""
+    """E = ln(stretch), T = Young E, force = A0 T / stretch = Cauchy stress times current area."""
     points, cells, formulation = mesh_of(kind)
     low = [np.flatnonzero(points[:, i] < 1e-9) for i in range(3)]
     top = np.flatnonzero(points[:, 2] > 1.0 - 1e-9)
@@ -83,7 +96,7 @@ def test_uniaxial_stretch(kind, stretch):
 
 @pytest.mark.parametrize("shear", [0.01, 1.0, 4.0])
 def test_simple_shear(shear):
-    """x += shear y: E = h / sqrt(1 + shear^2/4) [[-shear/2, 1], [1, shear/2]], h = asinh(shear/2); Cauchy from ln V."""
+    """x += s y: E = h / sqrt(1 + s^2/4) [[-s/2, 1], [1, s/2]], h = asinh(s/2); Cauchy stress from ln V."""
     points, cells = block(counts=(1, 1, 1))
     structure = Structure(discretise(points, cells), LAW)
     state = structure.initial_state(np.zeros((1, 8, 0)))

@@ -18,8 +18,8 @@ from kyphos.fem import (
     Structure,
     boundary_faces,
     discretise,
-    pressure_forces,
     prescribe,
+    pressure_forces,
     settle,
     solve_static,
     von_mises,
@@ -29,15 +29,17 @@ from kyphos.materials.field import MaterialField
 from kyphos.materials.laws import J2_PLASTICITY
 
 DATA = Path(__file__).parent / "data"
-# Strains are at most 6e-4, so finite and small strain agree to a tenth of a per cent: far inside the tolerances.
+# Strains are at most 6e-4: finite and small strain agree to 0.1 %, far inside the tolerances.
 SETTINGS = MarchSettings(newton=NewtonSettings(residual_tolerance=1e-6, minimum_load_n=1e-3))
 FORMULATION = {"hex8": "enhanced", "tet10": "standard"}
 
 
 def case(folder: str, kind: str):
-    """Points in mm (the published metre becomes a millimetre), cells, node sets, expected checks, point data."""
+    """Points (the published metre becomes a millimetre), cells, node sets, expected checks, point data."""
     source = meshio.read(DATA / folder / f"mesh_{kind}.vtu")
-    sets = {n: np.array(ids) for n, ids in json.loads((DATA / folder / f"sets_{kind}.json").read_text()).items()}
+    sets = {
+        n: np.array(ids) for n, ids in json.loads((DATA / folder / f"sets_{kind}.json").read_text()).items()
+    }
     checks = json.loads((DATA / folder / "expected.json").read_text())["checks"]
     return np.array(source.points), source.cells[0].data.astype(np.int64), sets, checks, source.point_data
 
@@ -89,12 +91,14 @@ def test_le11_thermal_stress(kind):
     assert stress == pytest.approx(checks[0]["value"], rel=checks[0]["tol_rel"])
 
 
-CORNERS = 0.25e-4 * np.array([[0, 0], [1, 0], [2, 0], [2, 1], [2, 2], [1, 2], [0, 2], [0, 1], [0, 0]], dtype=float)
+CORNERS = 0.25e-4 * np.array(
+    [[0, 0], [1, 0], [2, 0], [2, 1], [2, 2], [1, 2], [0, 2], [0, 1], [0, 0]], dtype=float
+)
 
 
 @pytest.mark.parametrize(("hardening", "row"), [(0.0, 0), (62500.0, 1)])
 def test_nl1_j2_on_a_strain_path(hardening, row):
-    """Von Mises stress at eight corners of a strain path, 100 steps a side: NAFEMS's table, and a converged integrator."""
+    """Von Mises stress at eight corners, 100 steps a side: NAFEMS's table, and a converged integrator."""
     points, cells = block(counts=(1, 1, 1))
     parameters = J2_PLASTICITY.row(
         youngs_modulus_mpa=250000.0,

@@ -1,4 +1,4 @@
-"""Rigid platens: six freedoms each, force or displacement; exact under finite rotation; reactions in balance."""
+"""Rigid platens: six freedoms, force or displacement; exact under finite rotation; reactions in balance."""
 
 from __future__ import annotations
 
@@ -8,17 +8,32 @@ import numpy as np
 import pytest
 from shapes import Hooke, block
 
-from kyphos.fem import FREEDOMS, DirectSolver, MarchSettings, NewtonSettings, Platen, Structure, discretise, rotation, settle
+from kyphos.fem import (
+    FREEDOMS,
+    DirectSolver,
+    MarchSettings,
+    NewtonSettings,
+    Platen,
+    Structure,
+    discretise,
+    rotation,
+    settle,
+)
 
 SIZE = np.array([2.0, 3.0, 4.0])
-TIGHT = MarchSettings(newton=NewtonSettings(residual_tolerance=1e-10, minimum_load_n=1e-3, linear_tolerance=1e-10))
+TIGHT = MarchSettings(
+    newton=NewtonSettings(residual_tolerance=1e-10, minimum_load_n=1e-3, linear_tolerance=1e-10)
+)
 
 
 def between_platens(top_centre_mm=(1.0, 1.5, 4.0), formulation="enhanced"):
     """A block between a fixed lower and a free upper platen: structure, state, load with nothing applied."""
     points, cells = block(SIZE, (2, 2, 3))
     lower, upper = (np.flatnonzero(np.isclose(points[:, 2], z)) for z in (0.0, 4.0))
-    platens = (Platen("lower", lower, np.array([1.0, 1.5, 0.0])), Platen("upper", upper, np.array(top_centre_mm)))
+    platens = (
+        Platen("lower", lower, np.array([1.0, 1.5, 0.0])),
+        Platen("upper", upper, np.array(top_centre_mm)),
+    )
     structure = Structure(discretise(points, cells, formulation), Hooke(100.0, 0.3), platens)
     state = structure.initial_state(np.zeros((*structure.mesh.weight.shape, 0)))
     load = structure.free_load(state)
@@ -38,7 +53,9 @@ def with_upper(structure, load, fixed=(), **values):
     return replace(load, fixed=is_fixed, value=value, force=force)
 
 
-@pytest.mark.parametrize(("freedom", "amount"), [("x", 0.3), ("y", -0.3), ("z", -0.6), ("rx", 0.2), ("ry", 0.2), ("rz", 0.5)])
+@pytest.mark.parametrize(
+    ("freedom", "amount"), [("x", 0.3), ("y", -0.3), ("z", -0.6), ("rx", 0.2), ("ry", 0.2), ("rz", 0.5)]
+)
 def test_each_freedom_under_displacement_and_under_force(freedom, amount):
     """Prescribe a motion, take the reaction, apply it as a force: the same motion comes back."""
     structure, state, load = between_platens()
@@ -54,7 +71,7 @@ def test_each_freedom_under_displacement_and_under_force(freedom, amount):
 
 @pytest.mark.parametrize("formulation", ["standard", "mean_dilatation", "enhanced"])
 def test_an_eccentric_force_is_balanced(formulation):
-    """Forces and moments of the lower support balance the load in the deformed configuration, to 1e-8 of it."""
+    """Forces and moments of the lower support balance the load in the deformed shape, to 1e-8 of it."""
     centre = np.array([1.0, 2.3, 4.0])
     structure, state, load = between_platens(centre, formulation)
     applied = np.array([0.0, 0.0, -30.0])
@@ -89,7 +106,7 @@ def test_nodes_of_a_turned_platen_keep_their_distances():
 
 
 def test_both_platens_turned_alike_carry_the_body_with_them():
-    """Half a turn of everything, in ten steps: no stress is left, and every node is where the turn puts it."""
+    """Half a turn of everything, in ten steps: no stress is left, every node is where the turn puts it."""
     structure, state, load = between_platens()
     turn = np.array([0.0, np.pi, 0.0])
     matrix = rotation(turn)[0]

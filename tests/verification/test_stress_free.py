@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from shapes import Hooke, block, jiggled
 
-from kyphos.fem import DirectSolver, MarchSettings, NewtonSettings, cell_volumes, prescribe, settle, solve_static
+from kyphos.fem import (
+    DirectSolver,
+    MarchSettings,
+    NewtonSettings,
+    cell_volumes,
+    prescribe,
+    settle,
+    solve_static,
+)
 
 NEWTON = NewtonSettings(residual_tolerance=1e-10, minimum_load_n=1e-6, linear_tolerance=1e-10)
 TIGHT = MarchSettings(newton=NEWTON)
@@ -27,11 +35,13 @@ def stretched(formulation, law, stretch):
 @pytest.mark.parametrize("formulation", FORMULATIONS)
 def test_a_rebased_body_is_free_of_stress(formulation):
     result = stretched(formulation, Hooke(1000.0, 0.3), 1.3)
-    structure, state = result.structure.rebased(np.arange(27), result.state)
+    structure, state = result.structure.rebased(np.arange(27), result.state), result.state
     found = structure.evaluate(state)
     assert np.abs(result.equilibrium.evaluation.response.stress).max() > 100.0
     assert np.abs(found.response.stress).max() < 1e-9
-    np.testing.assert_allclose(structure.mesh.weight.sum(), cell_volumes(result.structure.mesh, result.state).sum(), rtol=1e-12)
+    np.testing.assert_allclose(
+        structure.mesh.weight.sum(), cell_volumes(result.structure.mesh, result.state).sum(), rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize("formulation", FORMULATIONS)
@@ -44,7 +54,7 @@ def test_further_stretch_is_measured_from_the_new_shape(formulation):
     bottom, top = (np.flatnonzero(np.isclose(points[:, 2], z)) for z in (0.0, 1.0))
     held = prescribe(len(points), sides, (bottom, "z", 0.0), (top, "z", 0.3))
     result = solve_static(points, cells, law, held, formulation=formulation, settings=TIGHT)
-    structure, state = result.structure.rebased(np.arange(8), result.state)
+    structure, state = result.structure.rebased(np.arange(8), result.state), result.state
     target = replace(result.load, value=np.where(result.load.value > 0.0, 0.56, result.load.value))
     step = settle(structure, state, result.load, target, DirectSolver(), TIGHT)
     stress = step.equilibrium.evaluation.response.stress
@@ -59,11 +69,13 @@ def test_cement_that_enters_a_deformed_cavity_disturbs_nothing(formulation):
     result = stretched(formulation, Hooke(void, 0.3), 1.25)
     filled = void.copy()
     filled[13] = 3000.0
-    structure, state = result.structure.rebased(np.array([13]), result.state)
+    structure, state = result.structure.rebased(np.array([13]), result.state), result.state
     structure = replace(structure, material=Hooke(filled, 0.3))
     step = settle(structure, state, result.load, result.load, DirectSolver(), TIGHT)
     np.testing.assert_allclose(step.equilibrium.state.displacement_mm, result.displacement_mm, atol=1e-8)
-    assert np.abs(step.equilibrium.evaluation.response.stress[13]).max() < 1e-5  # 1e-10 of the neighbours' force
+    assert (
+        np.abs(step.equilibrium.evaluation.response.stress[13]).max() < 1e-5
+    )  # 1e-10 of the neighbours' force
     relaxed = replace(result.load, value=np.zeros_like(result.load.value))
     back = settle(structure, state, result.load, relaxed, DirectSolver(), TIGHT)
     assert np.abs(back.equilibrium.evaluation.response.stress[13]).max() > 100.0  # the cement now resists

@@ -18,7 +18,9 @@ def test_linear_fields_are_recovered_exactly(kind):
     element = element_for(cells)
     at = np.einsum("qa,mai->mqi", element.shape(element.points), points[cells])
     slope = np.array([[1.0, -2.0], [0.5, 3.0], [2.0, 0.0]])
-    np.testing.assert_allclose(nodal_average(discretise(points, cells), at @ slope + 4.0), points @ slope + 4.0, atol=1e-12)
+    np.testing.assert_allclose(
+        nodal_average(discretise(points, cells), at @ slope + 4.0), points @ slope + 4.0, atol=1e-12
+    )
 
 
 def test_constants_stay_constant_at_every_node():

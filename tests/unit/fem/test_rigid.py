@@ -9,7 +9,12 @@ from scipy.spatial.transform import Rotation
 from kyphos.fem import Platen, moved_centre, platen_displacement, rotation
 from kyphos.fem.rigid import platen_slopes, platen_stiffness
 
-VECTORS = [np.zeros(3), np.array([1e-9, 0, 0]), np.array([0.3, -0.2, 0.1]), np.array([1.0, 2.0, -2.0]) / 3 * np.radians(170)]
+VECTORS = [
+    np.zeros(3),
+    np.array([1e-9, 0, 0]),
+    np.array([0.3, -0.2, 0.1]),
+    np.array([1.0, 2.0, -2.0]) / 3 * np.radians(170),
+]
 POINTS = np.random.default_rng(2).uniform(-5.0, 5.0, (6, 3))
 PLATEN = Platen("p", np.array([0, 2, 4, 5]), np.array([1.0, -1.0, 2.0]))
 
@@ -36,9 +41,14 @@ def test_platen_slopes_and_stiffness(theta):
     stiffness = platen_stiffness(PLATEN, POINTS, theta, force)
     for k in range(3):
         step = h * np.eye(3)[k]
-        moved = [platen_displacement(PLATEN, POINTS, np.concatenate([np.zeros(3), theta + s])) for s in (step, -step)]
+        moved = [
+            platen_displacement(PLATEN, POINTS, np.concatenate([np.zeros(3), theta + s]))
+            for s in (step, -step)
+        ]
         np.testing.assert_allclose(slopes[:, :, k], (moved[0] - moved[1]) / (2 * h), atol=1e-8)
-        work = [np.einsum("ai,aik->k", force, platen_slopes(PLATEN, POINTS, theta + s)) for s in (step, -step)]
+        work = [
+            np.einsum("ai,aik->k", force, platen_slopes(PLATEN, POINTS, theta + s)) for s in (step, -step)
+        ]
         np.testing.assert_allclose(stiffness[k], (work[0] - work[1]) / (2 * h), atol=1e-7)
 
 

@@ -54,7 +54,7 @@ def test_second_divided_difference(gap, ratio):
         context.prec = 120
         a, b, c = apart(values)
         expected = float((exact_first(c, b) - exact_first(b, a)) / (c - a))
-    # just above the switch from Taylor to differences 1e-16 / 1e-3 of accuracy is left, below it the next Taylor term
+    # about the switch from Taylor to differences: 1e-16 / 1e-3 above it, the next Taylor term below it
     assert second_divided_difference(*values) == pytest.approx(expected, rel=1e-11)
     assert second_divided_difference(*values[::-1]) == pytest.approx(expected, rel=1e-11)
 

@@ -232,7 +232,7 @@ def test_tangent_on_random_paths(row):
     assert 0.1 < flowing / total < 0.9
 
 
-COARSE = bone_rows(load_card("trabecular").with_values(softening_strain=0.01), [0.2], [8.0])[0]
+COARSE = bone_rows(load_card("trabecular").with_values(softening_strain=0.02), [0.2], [8.0])[0]
 
 
 @pytest.mark.parametrize("row", [ROW, bench.SKEWED_BONE, COARSE], ids=["usual", "skewed", "coarse"])

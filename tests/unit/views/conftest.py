@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import pyvista as pv
+
+from kyphos.experiments import HistoryRow, Outcome, open_run, read_study
+
+PLACES = ("anterior", "middle", "posterior")
 
 REGIONS = ("L1.trabecular", "inferior_pot", "superior_pot")
 HEIGHT_MM, POT_MM, HALF_WIDTH_MM, HALF_DEPTH_MM = 28.0, 5.0, 22.0, 16.0
@@ -71,61 +75,48 @@ def height_mm(state: str, place: str) -> float:
     )
 
 
-def history() -> pd.DataFrame:
-    rows: list[dict[str, object]] = []
+def history_rows() -> Iterator[HistoryRow]:
+    """Rows as a run would write them: loading steps of every state, then seven solved cycles."""
     for state in STATES[:-1]:
         for step in range(5):
-            row = {"stage": state, "cycle": 0, "load_n": 100.0 + 400.0 * step, "displacement_mm": -0.2 * step}
-            if state == "reduced":
-                row |= {"pressure_mpa": 0.3 * step, "volume_ml": 2.0 * step}
-            rows.append(
-                row | {f"height_{p}_mm": height_mm(state, p) for p in ("anterior", "middle", "posterior")}
-            )
+            balloon = {"pressure_mpa": 0.3 * step, "volume_ml": 2.0 * step} if state == "reduced" else {}
+            heights = {f"height_{place}_mm": height_mm(state, place) for place in PLACES}
+            row = HistoryRow(state, 0, 100.0 + 300.0 * step, 0.2 * step, **heights, **balloon)
+            yield replace(row, iterations=4, residual_n=0.01, balance=1e-10, wall_s=0.2)
     for cycle in (1, 2, 5, 10, 50, 100, 500):
-        for load in (100.0, 600.0):
-            row = {"stage": "cycled", "cycle": cycle, "load_n": load, "displacement_mm": -1.0 - load / 1e4}
-            for place in ("anterior", "middle", "posterior"):
-                start, end = height_mm("treated", place), height_mm("cycled", place)
-                row[f"height_{place}_mm"] = (
-                    start + (end - start) * np.log1p(cycle) / np.log1p(500) - load * 1e-4
-                )
-            rows.append(row)
-    frame = pd.DataFrame(rows)
-    return frame.assign(iterations=4, residual_n=0.01, balance=1e-10, status="ok", wall_s=0.2)
+        progress = np.log1p(cycle) / np.log1p(500)
+        for load in (600.0, 100.0):
+            heights = {
+                f"height_{p}_mm": (1 - progress) * height_mm("treated", p)
+                + progress * height_mm("cycled", p)
+                - 1e-4 * (load - 100.0)
+                for p in PLACES
+            }
+            yield HistoryRow("cycle_1", cycle, load, 2.0 + load / 1e4, **heights, iterations=5)
 
 
-def write_run(folder: Path, states: tuple[str, ...] = STATES) -> Path:
-    """Write a run folder that went through ``states``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    grid, fields = barrel(), []
-    for index, state in enumerate(states):
-        name = f"fields_{index:04d}.vtu"
-        stage_fields(grid, *STAGES[state]).save(folder / name)
-        fields.append({"stage": state, "file": name})
-    outcomes = {
-        f"height_{state}_{place}_mm": {"value": height_mm(state, place), "unit": "mm"}
-        for state in states
-        for place in ("anterior", "middle", "posterior")
+def outcomes() -> dict[str, Outcome]:
+    """Heights of every state, two shares and a stiffness."""
+    heights = {f"height_{s}_{p}_mm": Outcome(height_mm(s, p), "mm") for s in STATES for p in PLACES}
+    return heights | {
+        "restoration_anterior": Outcome(0.4318, "1"),
+        "retention_anterior": Outcome(0.6316, "1"),
+        "stiffness_intact_n_per_mm": Outcome(12_345.6, "N/mm"),
     }
-    outcomes |= {
-        "cycles": {"value": 500.0, "unit": "1"},
-        "stiffness_intact_n_per_mm": {"value": 1.2e4, "unit": "N/mm"},
-    }
-    manifest = {
-        "study": "barrel <test>",
-        "status": "done",
-        "versions": {"kyphos": "0.1.0", "numpy": "2.4"},
-        "timings_s": {"intact": 1.5},
-        "region_names": REGIONS,
-        "fields": fields,
-    }
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    (folder / "outcomes.json").write_text(json.dumps(outcomes))
-    (folder / "case.toml").write_text(
-        '[specimen]\nlevels = ["L1"]\n[procedure]\nballoon_pressure_limit_mpa = 2.0\n'
-        '[[stage]]\nkind = "test"\nname = "intact"\n[[stage]]\nkind = "fracture"\noffset_anterior_mm = 10.0\n'
-    )
-    history().to_csv(folder / "history.csv", index=False)
+
+
+def write_run(folder: Path) -> Path:
+    """Write the results folder of a kyphoplasty on a barrel."""
+    store = open_run(folder, read_study("kyphoplasty-pmma-L1"))
+    store.update_manifest(region_names=list(REGIONS), mesh={"points": 810, "cells": 640})
+    grid = barrel()
+    with store.session():
+        for row in history_rows():
+            store.append_history(row)
+        for index, (state, shape) in enumerate(STAGES.items()):
+            store.write_fields(index, state, stage_fields(grid, *shape).save)
+            store.record_stage(index, state, 1.5)
+        store.write_outcomes(outcomes())
     return folder
 
 
