@@ -16,7 +16,7 @@ else
 SOURCES := pyproject.toml setup.py
 EDITABLE := --editable
 endif
-INSTALL = rm -rf build/lib build/bdist.* && $(BIN)/python -m pip install --quiet --disable-pip-version-check $(EDITABLE)
+INSTALL = rm -rf build/lib build/bdist.* && $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test develop clean
 
@@ -36,11 +36,11 @@ clean:
 	rm -rf build dist kyphos.egg-info $(VENV)/.installed $(VENV)/.installed-for-tests
 
 $(VENV)/.installed: $(SOURCES) | $(BIN)/python
-	$(INSTALL) .
+	$(INSTALL) $(EDITABLE) .
 	touch $@
 
 $(VENV)/.installed-for-tests: $(SOURCES) | $(BIN)/python
-	$(INSTALL) '.[test]'
+	$(INSTALL) $(EDITABLE) '.[test]'
 	touch $@ $(VENV)/.installed
 
 $(BIN)/python:

@@ -1,6 +1,7 @@
-"""A thousand random specimens through the quality gate: `python benchmarks/mesh_quality.py [COUNT] [SIZE_MM]`.
+"""A thousand random specimens through the quality gate.
 
-Prints one row per level and, at the end, how many failed; exit code 1 if any did.
+`python benchmarks/mesh_quality.py [COUNT] [SIZE_MM]` prints one row per level and, at the end,
+how many failed; exit code 1 if any did.
 """
 
 from __future__ import annotations

@@ -174,7 +174,7 @@ def carried_n(bench: Bench, equilibrium: fem.Equilibrium) -> float:
     return -float(equilibrium.reactions_n[bench.axis])
 
 
-def current_force_n(bench: Bench, controls: Controls) -> float:
+def current_force_n(bench: Bench) -> float:
     """Axial compression in the present state, from a fresh evaluation, N."""
     evaluation = bench.structure.evaluate(bench.state)
     if evaluation is None:
@@ -191,7 +191,7 @@ def to_force(bench: Bench, force_n: float, controls: Controls, locked: bool = Fa
         No equilibrium; also where one step sinks by more than 8 % of the body's height: the specimen has
         given way and lands far from where it was, which force control cannot follow.
     """
-    start = force_load(bench, current_force_n(bench, controls), locked)
+    start = force_load(bench, current_force_n(bench), locked)
     end = force_load(bench, force_n, locked)
     before = bench.approach_mm
     for step in fem.march(bench.structure, bench.state, start, end, controls.solver, controls.march):

@@ -10,7 +10,7 @@ from .stages import Ended
 from .store import Outcome
 
 PLACES = ("anterior", "middle", "posterior")
-UNITS = {"_mm": "mm", "_n": "N", "_n_per_mm": "N/mm", "_mpa": "MPa", "_ml": "mL", "_s": "s"}
+UNITS = {"_mm": "mm", "_n": "N", "_n_per_mm": "N/mm", "_mpa": "MPa", "_ml": "mL", "_j": "J", "_s": "s"}
 SUMMED = ("cycles", "equilibria")
 
 Outcomes = dict[str, Outcome]

@@ -291,7 +291,9 @@ def _fracture_stages(fracture: Fracture, preload_n: float) -> Iterator[Stage]:
         yield HoldStage(
             name="hold", control="displacement", offset_anterior_mm=offset_mm, duration_s=fracture.hold_s
         )
-    yield UnloadStage(name="unload", force_n=preload_n, offset_anterior_mm=offset_mm)
+    yield UnloadStage(
+        name="unload", force_n=preload_n, offset_anterior_mm=offset_mm, duration_s=fracture.recovery_s
+    )
 
 
 def _treatment_stages(procedure: Procedure, cement: Cement) -> Iterator[Stage]:

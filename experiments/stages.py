@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kyphos import fem, materials, meshes
 from kyphos.errors import ConvergenceError, StudyError
-from kyphos.units import MM3_PER_ML
+from kyphos.units import MM3_PER_ML, N_MM_PER_J
 
 from . import plan
 from .bench import (
@@ -155,24 +155,27 @@ def _growing_times(duration_s: float) -> tuple[float, ...]:
 def _fracture(stage: plan.FractureStage, bench: Bench, controls: Controls) -> Running:
     """Press the load point down until the anterior height has shrunk by the wanted share of the intact height."""
     intact = meshes.gauge_height_mm(bench.body.gauges["anterior"], bench.mesh.points_mm)
-    wanted, step_mm = stage.anterior_height_loss, FRACTURE_STEP * bench.body.height_mm
-    loss, approach = _anterior_loss(bench, intact), bench.approach_mm
+    wanted, longest_mm = stage.anterior_height_loss, FRACTURE_STEP * bench.body.height_mm
+    loss, step_mm, energy, force = _anterior_loss(bench, intact), 0.25 * longest_mm, 0.0, current_force_n(bench)
+    settings, known = replace(controls.march, first=1.0), None
     while abs(loss - wanted) > FRACTURE_ACCURACY:
-        target = bench.approach_mm + step_mm
-        start = drive_load(bench, bench.approach_mm)
-        steps = fem.march(
-            bench.structure, bench.state, start, drive_load(bench, target), controls.solver, controls.march
-        )
-        bench = yield from _solved(bench, steps)
+        before = bench
+        start, end = drive_load(bench, bench.approach_mm), drive_load(bench, bench.approach_mm + step_mm)
+        steps = fem.march(bench.structure, bench.state, start, end, controls.solver, settings, known=known)
+        for step in steps:
+            known = step.equilibrium.evaluation
+            at, old = bench.approach_mm, force
+            bench = bench.after(step)
+            force = carried_n(bench, step.equilibrium)
+            energy += 0.5 * (force + old) * (bench.approach_mm - at)
+            yield Solved(bench, step.equilibrium, force, share=_anterior_loss(bench, intact) / wanted)
         new = _anterior_loss(bench, intact)
-        rate = (new - loss) / (bench.approach_mm - approach)
+        rate = (new - loss) / (bench.approach_mm - before.approach_mm)
         if bench.approach_mm > 0.8 * bench.body.height_mm or rate == 0.0:
-            raise ConvergenceError(
-                f"the anterior height shrank by only {new:.1%}; {wanted:.0%} is out of reach"
-            )
-        loss, approach = new, bench.approach_mm
-        step_mm = min((wanted - loss) / rate, FRACTURE_STEP * bench.body.height_mm)
-    return Ended(bench, {"fracture_work_n_mm": 0.0})
+            raise ConvergenceError(f"the anterior height shrank by only {new:.1%}; {wanted:.0%} is out of reach")
+        loss = new
+        step_mm = min((wanted - loss) / rate, 1.5 * step_mm, longest_mm)
+    return Ended(bench, {"fracture_energy_j": energy / N_MM_PER_J})
 
 
 def _anterior_loss(bench: Bench, intact_mm: float) -> float:

@@ -168,6 +168,7 @@ class Fracture(Table):
         default=0.25, ge=0.02, le=0.6, description="share of intact anterior height"
     )
     hold_s: Number = Field(default=900.0, ge=0, le=1e6, description="time at the full crush; 0 = no hold")
+    recovery_s: Number = Field(default=1800.0, ge=0, le=1e6, description="time at the preload afterwards")
     offset_anterior_mm: Number = Field(
         default=10.0, ge=-30, le=30, description="load line in front of the centre"
     )

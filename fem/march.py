@@ -9,7 +9,7 @@ from kyphos.errors import ConvergenceError
 
 from .linear import LinearSolver
 from .newton import Equilibrium, NewtonSettings, solve_equilibrium
-from .structure import Load, State, Structure
+from .structure import Evaluation, Load, State, Structure
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ def march(
     settings: MarchSettings | None = None,
     duration_s: float = 0.0,
     cycles: float = 0.0,
+    known: Evaluation | None = None,
 ) -> Iterator[Step]:
     """Solve equilibria on the way from ``start`` to ``end`` and yield each one; the caller may stop at any.
 
@@ -61,6 +62,8 @@ def march(
         ``end`` says what is prescribed; values, forces and volumes run linearly from those of ``start``.
     duration_s, cycles
         Spread evenly over the path.
+    known
+        Evaluation of the equilibrium that ``state`` was committed from, where the path goes on as before.
 
     Raises
     ------
@@ -69,6 +72,7 @@ def march(
     """
     settings = settings or MarchSettings()
     share, step = 0.0, min(settings.first, 1.0)
+    timeless = duration_s == 0.0 and cycles == 0.0
     while share < 1.0:
         step = min(step, settings.largest, 1.0 - share)
         if 1.0 - share - step < 1e-9:
@@ -76,7 +80,7 @@ def march(
         load = end.between(start, share + step)
         try:
             found = solve_equilibrium(
-                structure, state, load, solver, settings.newton, step * duration_s, step * cycles
+                structure, state, load, solver, settings.newton, step * duration_s, step * cycles, known
             )
         except ConvergenceError as error:
             if step * 0.5 < settings.smallest:
@@ -85,6 +89,7 @@ def march(
             step *= 0.5
             continue
         share, state = share + step, found.state
+        known = found.evaluation if timeless else None
         if share > 1.0 - 1e-12:
             share = 1.0
         yield Step(share, load, found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
@@ -78,7 +79,52 @@ class _Trial:
     evaluation: Evaluation
     internal: Array  # (N,) generalised internal forces
     residual: Array  # (N,) out of balance, zero where prescribed
-    largest_n: float
+
+    @property
+    def largest_n(self) -> float:
+        return float(np.max(np.abs(self.residual), initial=0.0))
+
+    @property
+    def norm(self) -> float:
+        return float(np.linalg.norm(self.residual))
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """One equilibrium to be found."""
+
+    structure: Structure
+    load: Load
+    solver: LinearSolver
+    settings: NewtonSettings
+    dt_s: float
+    cycles: float
+
+    @cached_property
+    def active(self) -> NDArray[np.bool_]:
+        """(N,) unknown entries of q."""
+        return ~(self.load.fixed | self.structure.rigid_dofs)
+
+    def at(self, state: State, evaluation: Evaluation | None) -> _Trial | None:
+        """The trial of an evaluated state; None stays None."""
+        if evaluation is None:
+            return None
+        internal = reactions(self.structure, evaluation, state)
+        residual = self.load.force - internal
+        b = len(self.structure.cavities)
+        if b:  # equation of a cavity: its volume, scaled to a force by a nominal 1 N / mm3
+            residual[-b:] = evaluation.volume_mm3 - self.load.volume_mm3
+        residual[~self.active] = 0.0
+        return _Trial(state, evaluation, internal, residual)
+
+    def after(self, trial: _Trial, step: Array) -> _Trial | None:
+        """The trial a step away from another; None where it cannot be evaluated."""
+        moved = self.structure.moved(trial.state, step)
+        return self.at(moved, self.structure.evaluate(moved, self.dt_s, self.cycles))
+
+    def scale_n(self, trial: _Trial) -> float:
+        """The load that the residual is compared with, N."""
+        return max(_load_scale(self.structure, trial.internal, self.load), self.settings.minimum_load_n)
 
 
 def solve_equilibrium(
@@ -89,6 +135,7 @@ def solve_equilibrium(
     settings: NewtonSettings | None = None,
     dt_s: float = 0.0,
     cycles: float = 0.0,
+    known: Evaluation | None = None,
 ) -> Equilibrium:
     """Find the state in which internal forces balance ``load``.
 
@@ -100,54 +147,35 @@ def solve_equilibrium(
         Linear solver; it may keep factorisations between calls.
     dt_s, cycles
         Time under load and load cycles since ``state`` (creep, fatigue).
+    known
+        Evaluation of the equilibrium that ``state`` was committed from. Its tangent knows which points are yielding, so
+        it predicts a step that loads further; leave it out where the path turns or time passes.
 
     Raises
     ------
     ConvergenceError
         No equilibrium within the settings, or a cell inverted or a law failed; carries the residual history.
     """
-    settings = settings or NewtonSettings()
-    active = ~(load.fixed | structure.rigid_dofs)
-    pending = np.where(load.fixed & ~structure.rigid_dofs, load.value - structure.coordinates(state), 0.0)
-    trial = _try(structure, state, np.zeros(structure.size), load, active, dt_s, cycles)
+    problem = _Problem(structure, load, solver, settings or NewtonSettings(), dt_s, cycles)
+    trial = problem.at(state, known or structure.evaluate(state, dt_s, cycles))
     if trial is None:
         raise ConvergenceError("the starting state of a step cannot be evaluated")
+    pending = np.where(load.fixed & ~structure.rigid_dofs, load.value - structure.coordinates(state), 0.0)
     record: list[float] = []
-    for _ in range(settings.max_iterations):
-        step = _newton_step(structure, trial, pending, active, solver, settings)
-        moved = _search(structure, trial, step, load, active, dt_s, cycles, settings, first=not record)
+    while len(record) < problem.settings.max_iterations:
+        step = _newton_step(problem, trial, pending)
+        # the first step carries the new load: its residual says nothing about the step's worth
+        moved = _search(problem, trial, step) if record else problem.after(trial, step)
         if moved is None:
             break
         trial, pending = moved, np.zeros(structure.size)
         record.append(trial.largest_n)
-        scale = max(_load_scale(structure, trial.internal, load), settings.minimum_load_n)
-        if not np.isfinite(trial.largest_n) or trial.largest_n > 1e6 * scale:
+        scale = problem.scale_n(trial)
+        if not trial.largest_n <= 1e6 * scale:
             break
-        if trial.largest_n <= settings.residual_tolerance * scale:
+        if trial.largest_n <= problem.settings.residual_tolerance * scale:
             return _accepted(structure, trial, record, scale)
     raise ConvergenceError(_failure(structure, trial, record), tuple(record))
-
-
-def _try(
-    structure: Structure,
-    state: State,
-    step: Array,
-    load: Load,
-    active: NDArray[np.bool_],
-    dt_s: float,
-    cycles: float,
-) -> _Trial | None:
-    moved = structure.moved(state, step)
-    evaluation = structure.evaluate(moved, dt_s, cycles)
-    if evaluation is None:
-        return None
-    internal = reactions(structure, evaluation, moved)
-    residual = load.force - internal
-    b = len(structure.cavities)
-    if b:  # equation of a cavity: its volume, scaled to a force by a nominal 1 mm / 1 mm3
-        residual[-b:] = evaluation.volume_mm3 - load.volume_mm3
-    residual[~active] = 0.0
-    return _Trial(moved, evaluation, internal, residual, float(np.max(np.abs(residual), initial=0.0)))
 
 
 def _system(structure: Structure, trial: _Trial, active: NDArray[np.bool_]) -> tuple[sp.csr_array, sp.csr_array]:
@@ -184,15 +212,9 @@ def _rigid_block(
     return sp.csr_array(sp.coo_array((values, (rows, columns)), shape=(keep.size, keep.size)))
 
 
-def _newton_step(
-    structure: Structure,
-    trial: _Trial,
-    pending: Array,
-    active: NDArray[np.bool_],
-    solver: LinearSolver,
-    settings: NewtonSettings,
-) -> Array:
+def _newton_step(problem: _Problem, trial: _Trial, pending: Array) -> Array:
     """Step in q (N,) for the residual and the pending prescribed motion."""
+    structure, active = problem.structure, problem.active
     n_motion = structure.size - len(structure.cavities)
     matrix, coupling = _system(structure, trial, active)
     rhs = trial.residual[active]
@@ -203,9 +225,9 @@ def _newton_step(
     if np.any(fixed_pressure):
         slopes = sp.csc_array(structure.motion_map(trial.state.motion))
         rhs[:n_keep] += (slopes.T @ (trial.evaluation.volume_slope @ fixed_pressure))[active[:n_motion]]
-    solution = solver.solve(matrix, rhs, rtol=settings.linear_tolerance) if rhs.size else rhs
     step = pending.copy()
-    step[active] = solution
+    if rhs.size:
+        step[active] = problem.solver.solve(matrix, rhs, rtol=problem.settings.linear_tolerance)
     return step
 
 
@@ -218,29 +240,15 @@ def _volume_change(structure: Structure, trial: _Trial, pending: Array) -> Array
     return np.asarray(trial.evaluation.volume_slope.T @ (slopes @ pending[:n_motion]))
 
 
-def _search(
-    structure: Structure,
-    trial: _Trial,
-    step: Array,
-    load: Load,
-    active: NDArray[np.bool_],
-    dt_s: float,
-    cycles: float,
-    settings: NewtonSettings,
-    first: bool,
-) -> _Trial | None:
-    """Backtrack until the residual falls; the first step carries the new load and is only kept from failing."""
-    if first and (np.any(load.fixed) or structure.cavities):
-        return _try(structure, trial.state, step, load, active, dt_s, cycles)
+def _search(problem: _Problem, trial: _Trial, step: Array) -> _Trial | None:
+    """Halve the step until the residual falls; the best one seen if it never does."""
     share, best = 1.0, None
-    start = float(np.linalg.norm(trial.residual))
-    while share >= settings.line_search:
-        moved = _try(structure, trial.state, share * step, load, active, dt_s, cycles)
+    while share >= problem.settings.line_search:
+        moved = problem.after(trial, share * step)
         if moved is not None:
-            norm = float(np.linalg.norm(moved.residual))
-            if norm <= (1.0 - 1e-2 * share) * start:
+            if moved.norm <= (1.0 - 1e-2 * share) * trial.norm:
                 return moved
-            if best is None or norm < float(np.linalg.norm(best.residual)):
+            if best is None or moved.norm < best.norm:
                 best = moved
         share *= 0.5
     return best
@@ -258,7 +266,8 @@ def _load_scale(structure: Structure, internal: Array, load: Load) -> float:
 def _accepted(structure: Structure, trial: _Trial, record: list[float], scale: float) -> Equilibrium:
     n = 3 * structure.n_nodes
     nodal = trial.residual[:n].reshape(-1, 3).sum(axis=0)
-    balance = float(np.linalg.norm(nodal)) / scale
+    platens = trial.residual[n : n + 6 * len(structure.platens)].reshape(-1, 6)[:, :3].sum(axis=0)
+    balance = float(np.linalg.norm(nodal + platens)) / scale
     state = replace(trial.state, history=trial.evaluation.response.state)
     return Equilibrium(state, trial.evaluation, trial.internal, tuple(record), balance)
 

@@ -134,7 +134,8 @@ def solve_static(
     ConvergenceError
         No equilibrium, not even with the smallest step.
     """
-    structure = Structure(discretise(points_mm, cells, formulation, poisson_ratio), material, eigenstrain=eigenstrain)
+    mesh = discretise(points_mm, cells, formulation, poisson_ratio)
+    structure = Structure(mesh, material, eigenstrain=eigenstrain)
     if history is None:
         history = np.zeros((*structure.mesh.weight.shape, 0))
     state = structure.initial_state(history)

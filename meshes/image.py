@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -26,7 +27,8 @@ from kyphos.units import MG_PER_G, MM3_PER_ML
 BODY_VOLUME_RANGE_ML = (4.0, 90.0)
 DENSITY_FLOOR_G_PER_CC = 0.005  # fat-filled cells read negative; bone laws need a positive density
 SMOOTHING_MM = 0.8  # Gaussian width on the signed distance
-RAY_STEP_MM = 0.25
+RAY_STEP_MM = 0.5
+COLUMN_STEP_MM = 1.25
 REACH_MM = 45.0  # no human vertebral body reaches further from its centre line
 FIT_FRACTIONS: Floats = np.linspace(0.06, 0.94, 23)  # heights of the wall's probes, clear of the rounded rim
 PROBE_ANGLES: Floats = np.linspace(-np.pi, np.pi, 96, endpoint=False)
@@ -114,7 +116,7 @@ def body_from_ct(
     for the scan, MeshError for the mesh.
     """
     numbers = numbers or Labels()
-    scan = read_scan(image, labels, numbers)
+    scan = _cropped(read_scan(image, labels, numbers), numbers)
     shape = scan_shape(scan, numbers, shell_thickness_mm, endplate_thickness_mm)
     mesh = sweep_body(shape, level, element_size_mm)
     check_quality(mesh)
@@ -135,7 +137,7 @@ def _read_nifti(path: Path) -> tuple[Floats, Floats]:
     if not path.is_file():
         raise DataError(f"{path} does not exist; give a NIfTI file (.nii or .nii.gz)")
     try:
-        volume = nib.as_closest_canonical(nib.load(path))  # type: ignore[attr-defined]
+        volume: Any = nib.as_closest_canonical(nib.load(path))  # type: ignore[no-untyped-call]
         data, affine = np.asarray(volume.get_fdata()), np.asarray(volume.affine, dtype=np.float64)
     except Exception as error:  # nibabel, zlib and numpy each raise their own classes
         raise DataError(f"{path} cannot be read as NIfTI ({error}); give a .nii or .nii.gz file") from error
@@ -178,6 +180,17 @@ def _check_labels(scan: Scan, numbers: Labels, where: str | Path) -> None:
             f"the mean trabecular density, {mean:.4g}, is outside [{low:g}, {high:g}] mg/cm3; "
             "is the image calibrated?"
         )
+
+
+def _cropped(scan: Scan, numbers: Labels, margin_mm: float = 6.0) -> Scan:
+    """The scan around its body only: what follows costs the same for a crop and a whole spine."""
+    where = np.argwhere(_body_mask(scan, numbers))
+    margin = np.ceil(margin_mm / scan.voxel_mm).astype(int)
+    low = np.maximum(where.min(axis=0) - margin, 0)
+    box = tuple(slice(a, b) for a, b in zip(low, where.max(axis=0) + margin + 1, strict=True))
+    affine = scan.affine.copy()
+    affine[:3, 3] = scan.position_mm(low[None].astype(np.float64))[0]
+    return Scan(scan.density_mg_per_cc[box], scan.labels[box], affine, scan.turned)
 
 
 def _body_mask(scan: Scan, numbers: Labels) -> NDArray[np.bool_]:
@@ -267,9 +280,11 @@ def scan_shape(
 
 def _origin_mm(scan: Scan, mask: NDArray[np.bool_], depth_mm: Callable[[Floats], Floats]) -> Floats:
     """Centroid of the mask, moved to mid-depth between the front and back walls in the mid-sagittal line."""
-    centre = scan.position_mm(np.argwhere(mask).mean(axis=0, keepdims=True))[0]
-    line = np.arange(-REACH_MM, REACH_MM, RAY_STEP_MM)
+    centre: Floats = scan.position_mm(np.argwhere(mask).mean(axis=0, keepdims=True))[0]
+    line = np.arange(-REACH_MM, REACH_MM, 0.1)
     values = depth_mm(centre + np.outer(line, (0.0, 1.0, 0.0))) > 0.0
+    if not values.any():
+        raise DataError("the body's mask is hollow at its centre; check the labels")
     centre[1] += 0.5 * (line[values].min() + line[values].max())
     return centre
 
@@ -292,7 +307,7 @@ def _outline_basis(theta: Floats, fraction: Floats) -> Floats:
 
 def _fit_endplates(depth_mm: Callable[[Floats], Floats]) -> tuple[Floats, Floats]:
     """Polynomial terms of both endplates from the top and bottom of every full-height column of the body."""
-    line = np.arange(-REACH_MM, REACH_MM, 1.0)
+    line = np.arange(-REACH_MM, REACH_MM, COLUMN_STEP_MM)
     x, y = (grid.ravel() for grid in np.meshgrid(line, line, indexing="ij"))
     z = np.arange(-REACH_MM, REACH_MM, RAY_STEP_MM)
     columns = np.stack(np.broadcast_arrays(x[:, None], y[:, None], z[None]), axis=-1)
@@ -321,11 +336,12 @@ def _crossing_mm(depth: Floats, first: NDArray[np.intp], grid_mm: Floats) -> Flo
 def _robust_fit(basis: Floats, values: Floats, ridge: float = 1e-4, width_mm: float = 1.0) -> Floats:
     """Least squares (p,) with Cauchy weights against outliers (osteophytes, label spurs)."""
     weights = np.ones(len(values))
-    terms = np.zeros(basis.shape[1])
+    terms: Floats = np.zeros(basis.shape[1])
     damping = ridge * len(values) * np.eye(basis.shape[1])
     damping[0, 0] = 0.0
     for _ in range(5):
-        terms = np.linalg.solve(basis.T @ (weights[:, None] * basis) + damping, basis.T @ (weights * values))
+        normal = basis.T @ (weights[:, None] * basis) + damping
+        terms = np.asarray(np.linalg.solve(normal, basis.T @ (weights * values)), dtype=np.float64)
         weights = 1.0 / (1.0 + ((values - basis @ terms) / width_mm) ** 2)
     return terms
 

@@ -35,8 +35,13 @@ ELEMENT_SIZE_RANGE_MM = (0.5, 6.0)
 class BodyShape(Protocol):
     """A vertebral body about a vertical centre line through (0, 0): x right, y anterior, z superior."""
 
-    shell_thickness_mm: float
-    endplate_thickness_mm: float
+    @property
+    def shell_thickness_mm(self) -> float:
+        """Thickness of the cortical shell along the wall's normal."""
+
+    @property
+    def endplate_thickness_mm(self) -> float:
+        """Thickness of both bony endplates."""
 
     def outline_mm(self, theta: Floats, height_fraction: float) -> Floats:
         """Radius (k,) of the outer cortex at polar angles (k,) from +x; fraction 0 inferior, 1 superior."""

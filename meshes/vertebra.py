@@ -59,9 +59,9 @@ class BodyDimensions:
     Depths and heights are measured in the mid-sagittal plane between outer bony surfaces (heights at the
     edges of the rim planes), widths at the widest place of the endplate. `waist_ratio` is the section's size
     at mid-height over the mean of the two ends (0.90 assumed). The endplates' concavities are the depths of
-    their middle below the rim plane (0.7 superior, 1.5 inferior: Wang 2012 Eur Spine J 21:2316, H03, seen), the
-    posterior one is that of the wall (2 mm assumed). Shell 0.38 ± 0.06 mm: Eswaran 2007 (E21, seen); endplate
-    0.25-1 mm (E23, seen), 0.5 assumed. Raises MeshError outside the ranges.
+    their middle below the rim plane (0.7 superior, 1.5 inferior: Wang 2012 Eur Spine J 21:2316, H03, seen),
+    the posterior one is that of the wall (2 mm assumed). Shell 0.38 ± 0.06 mm: Eswaran 2007 (E21, seen);
+    endplate 0.25-1 mm (E23, seen), 0.5 assumed. Raises MeshError outside the ranges.
     """
 
     superior_width_mm: float

@@ -94,8 +94,9 @@ def balloon_chart(run: Result) -> Figure | None:
         for name, colour in zip(names, _stage_colours(len(names)), strict=True):
             part = rows[rows["stage"] == name]
             axes.plot(part["volume_ml"], part["pressure_mpa"], marker=".", color=colour, label=name)
-        limit = run.spec.procedure.balloon_pressure_limit_mpa
-        axes.axhline(limit, color=FAINT, lw=1.0, ls="--", label="limit")
+        for stage in run.spec.stage:
+            if stage.kind == "reduce":
+                axes.axhline(stage.balloon_pressure_limit_mpa, color=FAINT, lw=1.0, ls="--", label="limit")
         axes.set(title="Balloons", xlabel="volume of all balloons [mL]", ylabel="pressure [MPa]")
         axes.set_ylim(bottom=0.0)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
@@ -145,9 +146,8 @@ def _label(axes: Axes, state: str, height: float, place: str) -> None:
     if not np.isfinite(height):
         return
     x, y, across = LABEL_PLACES[place]
-    halo = [withStroke(linewidth=3.0, foreground="white")]
-    look = {"ha": across, "color": PLACE_COLOURS[place], "path_effects": halo}
-    axes.annotate(f"{height:.1f}", (state, height), (x, y), textcoords="offset points", **look)
+    text = axes.annotate(f"{height:.1f}", (state, height), (x, y), textcoords="offset points", ha=across)
+    text.set(color=PLACE_COLOURS[place], path_effects=[withStroke(linewidth=3.0, foreground="white")])
 
 
 def _scale_cycles(axes: Axes, most: float) -> None:

@@ -17,7 +17,7 @@ from kyphos.experiments import Result
 from kyphos.views import charts
 from kyphos.views.reading import read_run, read_stage, stage_files
 from kyphos.views.scene import Frame, Parts, Shade, common_frame, draw_shaded, draw_solid, split, studio
-from kyphos.views.style import BALLOON, BONE, CEMENT, INK, POT, figure, save
+from kyphos.views.style import BONE, CAVITY, CEMENT, INK, POT, figure, save
 
 Image = NDArray[np.uint8]
 
@@ -84,7 +84,7 @@ def main_stages(run: Result, names: list[str]) -> list[str]:
 def choose_shades(stages: list[Parts]) -> list[Shade]:
     """What to colour the bone by, each with one range for all stages; only arrays that were saved."""
     shades = [
-        Shade("density_g_per_cc", "density [g/cm³]", "gray", 0.0, _top(stages, "density_g_per_cc")),
+        Shade("density", "density [g/cm³]", "gray", 0.0, _top(stages, "density")),
         Shade("damage", "damage [1]", "YlOrBr", 0.0, 1.0),
         Shade("distance_mm", "displacement [mm]", "viridis", 0.0, _top(stages, "distance_mm")),
     ]
@@ -165,6 +165,6 @@ def _ruler(axes: Axes, frame: Frame) -> None:
 
 
 def _key(drawn: Figure) -> None:
-    entries = {"bone": BONE, "cement": CEMENT, "balloon": BALLOON, "pot": POT}
+    entries = {"bone": BONE, "cement": CEMENT, "balloon cavity": CAVITY, "pot": POT}
     patches = [Patch(color=colour, label=name) for name, colour in entries.items()]
     drawn.legend(handles=patches, loc="outside lower center", ncols=len(patches))

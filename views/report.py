@@ -118,7 +118,9 @@ def _outcomes(run: Result) -> str:
     shares = [(share.replace("_", " "), f"{share}_{{}}") for share in SHARES]
     placed = {name.format(place) for _, name in heights + shares for place in PLACES}
     rest = [
-        (name, _number(found.value), found.unit) for name, found in run.outcomes.items() if name not in placed
+        (name, _number(found.value), "—" if found.unit == "1" else found.unit)
+        for name, found in run.outcomes.items()
+        if name not in placed
     ]
     return (
         _by_place("height [mm]", heights, run.outcomes)

@@ -1,4 +1,4 @@
-"""One stage as solid parts in their deformed shape: bone, pots, cement, balloon; whole or cut in half."""
+"""One stage as solid parts in their deformed shape: bone, pots, cement, cavity; whole or cut in half."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyvista as pv
 from numpy.typing import NDArray
 from vtkmodules.vtkCommonCore import vtkLogger
 
-from kyphos.views.style import BALLOON, BONE, CEMENT, INK, POT
+from kyphos.views.style import BONE, CAVITY, CEMENT, INK, POT
 
 PANEL_HEIGHT_PX = 620
 MARGIN = 1.06
@@ -20,15 +20,17 @@ TOWARDS_VIEWER = np.array([0.90, 0.38, 0.22])  # from the right, slightly from t
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of one stage, deformed (mm); a part that is absent has no cells.
+    """Surfaces of the parts of one stage, deformed (mm); a part that is absent has no cells.
 
-    The bone carries the saved cell arrays, and ``distance_mm``: how far each point has moved.
+    No two surfaces coincide where both are drawn: the bone's leaves out its walls towards cement and cavity,
+    the pots' their faces on the bone. The bone carries the saved cell arrays, and ``distance_mm``: how far
+    each point has moved.
     """
 
-    bone: pv.UnstructuredGrid
-    pots: pv.UnstructuredGrid
-    cement: pv.UnstructuredGrid
-    balloon: pv.UnstructuredGrid
+    bone: pv.PolyData
+    pots: pv.PolyData
+    cement: pv.PolyData
+    cavity: pv.PolyData
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,13 @@ def split(grid: pv.UnstructuredGrid, region_names: tuple[str, ...], *, cut: bool
     warped.point_data["distance_mm"] = np.linalg.norm(grid.point_data["displacement_mm"], axis=1)
     pot = np.isin(warped.cell_data["region"], pot_ids)
     cement = _mask(warped, "cement_fraction")
-    balloon = _mask(warped, "is_cavity") & ~cement
-    bone = ~(pot | cement | balloon)
-    return Parts(*(warped.extract_cells(np.flatnonzero(part)) for part in (bone, pot, cement, balloon)))
+    cavity = _mask(warped, "is_cavity") & ~cement
+    return Parts(
+        bone=_faces(_surface(warped, ~pot), warped, ~(pot | cement | cavity)),
+        pots=_faces(_surface(warped, np.ones_like(pot)), warped, pot),
+        cement=_surface(warped, cement),
+        cavity=_surface(warped, cavity),
+    )
 
 
 def common_frame(grids: list[pv.UnstructuredGrid]) -> Frame:
@@ -110,12 +116,12 @@ def studio(frame: Frame) -> Iterator[pv.Plotter]:
 
 
 def draw_solid(plotter: pv.Plotter, parts: Parts) -> NDArray[np.uint8]:
-    """The stage from outside, bone translucent, so that balloon and cement show; (height, width, 3)."""
-    filled = parts.cement.n_cells + parts.balloon.n_cells > 0
+    """The stage from outside, bone translucent, so that cavity and cement show; (height, width, 3)."""
+    filled = parts.cement.n_cells + parts.cavity.n_cells > 0
     plotter.renderer.clear_actors()
     _add(plotter, parts.cement, color=CEMENT, smooth=True)
-    _add(plotter, parts.balloon, color=BALLOON, smooth=True)
-    _add(plotter, parts.bone, color=BONE, opacity=0.22 if filled else 1.0, show_edges=not filled)
+    _add(plotter, parts.cavity, color=CAVITY, smooth=True)
+    _add(plotter, parts.bone, color=BONE, opacity=0.3 if filled else 1.0, show_edges=not filled)
     _add(plotter, parts.pots, color=POT, opacity=0.25)
     return _photograph(plotter)
 
@@ -133,15 +139,28 @@ def draw_shaded(plotter: pv.Plotter, parts: Parts, shade: Shade) -> NDArray[np.u
         show_edges=True,
         lighting=False,  # a colour must be the colour of the scale
     )
-    _add(plotter, parts.cement, color=CEMENT, show_edges=True)
-    _add(plotter, parts.balloon, color=BALLOON, opacity=0.55)
+    _add(plotter, parts.cement, color=CEMENT, show_edges=True, lighting=False)
+    _add(plotter, parts.cavity, color=CAVITY, show_edges=True, lighting=False)
     _add(plotter, parts.pots, color=POT, opacity=0.25)
     return _photograph(plotter)
 
 
 def _photograph(plotter: pv.Plotter) -> NDArray[np.uint8]:
     plotter.renderer.ResetCameraClippingRange()
+    plotter.render()  # a screenshot alone may show the drawing before
     return np.array(plotter.screenshot(return_img=True))
+
+
+def _surface(grid: pv.UnstructuredGrid, cells: NDArray[np.bool_]) -> pv.PolyData:
+    """Outer surface of the chosen cells; ``cell_id`` tells where in ``grid`` a face comes from."""
+    grid.cell_data["cell_id"] = np.arange(grid.n_cells)
+    return grid.extract_cells(np.flatnonzero(cells)).extract_surface(algorithm="dataset_surface")
+
+
+def _faces(surface: pv.PolyData, grid: pv.UnstructuredGrid, cells: NDArray[np.bool_]) -> pv.PolyData:
+    """The faces of a surface of ``grid`` that belong to the chosen cells."""
+    chosen = np.flatnonzero(cells[surface.cell_data["cell_id"]])
+    return surface.extract_cells(chosen).extract_surface(algorithm="dataset_surface")
 
 
 def _mask(grid: pv.UnstructuredGrid, name: str) -> NDArray[np.bool_]:
@@ -169,14 +188,11 @@ def _no_screen_warning() -> Iterator[None]:
         vtkLogger.SetStderrVerbosity(before)
 
 
-def _add(plotter: pv.Plotter, part: pv.UnstructuredGrid, *, smooth: bool = False, **look: object) -> None:
+def _add(plotter: pv.Plotter, part: pv.PolyData, *, smooth: bool = False, **look: object) -> None:
     if part.n_cells == 0:
         return
-    surface = part.extract_surface(algorithm="dataset_surface")
     if look.get("show_edges"):
         look |= {"edge_color": INK, "edge_opacity": 0.25, "line_width": 0.6}
     if smooth:
         look |= {"smooth_shading": True, "split_sharp_edges": False}
-    plotter.add_mesh(
-        surface, ambient=0.25, diffuse=0.8, specular=0.05, render=False, reset_camera=False, **look
-    )
+    plotter.add_mesh(part, ambient=0.25, diffuse=0.8, specular=0.05, render=False, reset_camera=False, **look)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -12,13 +13,13 @@ from matplotlib.figure import Figure
 BONE = "#e8dcc0"
 POT = "#b9bec4"
 CEMENT = "#d6258f"
-BALLOON = "#27a8f0"
+CAVITY = "#27a8f0"
 INK = "#222222"
 FAINT = "#9a9a9a"
 PLACE_COLOURS = {"anterior": "#c1440e", "middle": "#5b5b5b", "posterior": "#1f6f8b"}
 DOTS_PER_INCH = 150
 
-_TYPE = {
+_TYPE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
     "axes.titlesize": 9.5,

@@ -138,7 +138,7 @@ def mesh(
     body = build_mesh(read_study(study, settings or []))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_vtu(body, out)
+        write_vtu(out, body)
     except OSError as error:
         raise DataError(f"--out {out}: cannot be written: {error.strerror}") from None
     typer.echo(f"points {len(body.points_mm)}")

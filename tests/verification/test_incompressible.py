@@ -50,7 +50,7 @@ def test_displacement_and_pressure_are_those_of_lame():
 
 @pytest.mark.parametrize("formulation", ["standard", "enhanced"])
 def test_the_other_elements_are_wrong(formulation):
-    """What is cured: other hexes are far too stiff and their pressure oscillates; enhanced ones cure bending only."""
+    """What is cured: other hexes are far too stiff, and their pressure oscillates."""
     displacement_error, pressure_error = pressurised(formulation)
     print(formulation, displacement_error, pressure_error)
     assert displacement_error > 0.1

@@ -85,13 +85,14 @@ def test_drum_comes_out_with_its_size_volume_and_gradient(drum):
     assert (body.width_mm, body.depth_mm, body.height_mm) == pytest.approx((40, 30, 26), abs=1.0)
     cells = mesh.cells_in("L1.trabecular")
     y = meshes.cell_centroids_mm(mesh.points_mm, mesh.cells[cells])[:, 1]
-    slope, mean = np.polyfit(y, 1000 * mesh.density_g_per_cc[cells], 1)
+    inner = np.abs(y) < 8.0  # near the wall the nearest clean bone is carried outwards
+    slope, mean = np.polyfit(y[inner], 1000 * mesh.density_g_per_cc[cells][inner], 1)
     assert mean == pytest.approx(100.0, abs=1.5)
-    assert slope == pytest.approx(2.0, rel=0.1)
+    assert slope == pytest.approx(2.0, rel=0.05)
     assert mesh.density_g_per_cc[cells].max() < 0.14, "no cortex at 500 mg/cm3 may leak in"
 
 
-@pytest.mark.parametrize("flips", [(0,), (1,), (0, 1), (2,)])
+@pytest.mark.parametrize("flips", [(1,), (0, 1, 2)])
 def test_storage_order_does_not_matter(drum, tmp_path, flips):
     """The same specimen stored with flipped axes and a matching affine gives the same shape."""
     stored = []

@@ -26,6 +26,7 @@ STAGES = {
     "cycled": (0.84, 0.97, "cement"),
 }
 STATES = tuple(STAGES)
+SAVED = ("intact", "fractured", "reduced", "treated")  # with fields; fewer pictures to draw
 
 
 def barrel(cells: int = 8) -> pv.UnstructuredGrid:
@@ -42,7 +43,7 @@ def barrel(cells: int = 8) -> pv.UnstructuredGrid:
     region = np.where(centre[:, 2] < low, 1, np.where(centre[:, 2] > high, 2, 0))
     grid.cell_data["region"] = region.astype(np.int16)
     density = 0.08 + 0.03 * np.cos(centre[:, 1] / 5.0) * np.sin(centre[:, 2] / 6.0)
-    grid.cell_data["density_g_per_cc"] = np.where(region == 0, density, np.nan)
+    grid.cell_data["density"] = np.where(region == 0, density, np.nan)
     return grid
 
 
@@ -113,8 +114,8 @@ def write_run(folder: Path) -> Path:
     with store.session():
         for row in history_rows():
             store.append_history(row)
-        for index, (state, shape) in enumerate(STAGES.items()):
-            store.write_fields(index, state, stage_fields(grid, *shape).save)
+        for index, state in enumerate(SAVED):
+            store.write_fields(index, state, stage_fields(grid, *STAGES[state]).save)
             store.record_stage(index, state, 1.5)
         store.write_outcomes(outcomes())
     return folder

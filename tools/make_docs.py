@@ -1,0 +1,186 @@
+"""Write the made tables of the pages in ``docs``: study keys from their models, constants from the cards.
+
+A page holds ``<!-- made: NAME -->`` and ``<!-- /made -->``; what stands between them is replaced. Run it
+after a change of a key or a card: ``python tools/make_docs.py``; ``tests/unit/test_docs_pages.py`` says when.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from inspect import getdoc
+from pathlib import Path
+from typing import Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from kyphos.experiments import tables, toml_text
+from kyphos.experiments.explain import unit_of
+from kyphos.experiments.plan import KINDS, StageTable
+from kyphos.experiments.spec import StudySpec
+from kyphos.materials import Card, list_cards, load_card
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGES = ("study-file.md", "physics.md")
+
+TABLES: dict[str, type[BaseModel]] = {
+    "specimen": tables.Specimen,
+    "specimen.dimensions": tables.Dimensions,
+    "fracture": tables.Fracture,
+    "procedure": tables.Procedure,
+    "cement": tables.Cement,
+    "cycling": tables.Cycling,
+    "test": tables.Measure,
+    "mesh": tables.Mesh,
+    "solver": tables.Solver,
+    "output": tables.Output,
+}
+"""Name of a table of the study file -> its model."""
+
+_MADE = re.compile(r"(<!-- made: (?P<name>[\w.-]+) -->\n).*?(<!-- /made -->)", re.DOTALL)
+_FORCE = tables.Force.__metadata__[-1]  # type: ignore[attr-defined]  # the validator of forces
+_KEY_HEAD = ("key", "unit", "default", "allowed", "meaning")
+_CARD_HEAD = ("constant", "value", "unit", "range", "flag", "source")
+
+
+def render(page: str) -> str:
+    """Return the text of a page with all its made parts written anew; KeyError for an unknown name."""
+    return _MADE.sub(lambda found: f"{found[1]}{_MAKERS[found['name']]()}{found[3]}", page)
+
+
+def made_parts() -> tuple[str, ...]:
+    """Return the names of all parts that can be made."""
+    return tuple(_MAKERS)
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [tuple(head), tuple("---" for _ in head), *(tuple(row) for row in rows)]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def _keys(model: type[BaseModel], leave_out: Iterable[str] = ()) -> str:
+    """One row per key of a model that holds a value, not a table."""
+    shown = {name: field for name, field in model.model_fields.items() if name not in leave_out}
+    rows = [_key_row(name, field) for name, field in shown.items() if not _models_in(field.annotation)]
+    return _table(_KEY_HEAD, rows)
+
+
+def _key_row(name: str, field: FieldInfo) -> tuple[str, ...]:
+    meaning = (field.description or "").replace("<", "&lt;").replace(">", "&gt;")
+    return f"`{name}`", unit_of(name) or "–", _default(field), _allowed(field), meaning
+
+
+def _default(field: FieldInfo) -> str:
+    """The default as TOML; a dash where a key that is left out stays out, or is filled in from others."""
+    if field.default is None or field.default == "":
+        return "–"
+    literal = toml_text.dump({"x": field.default}).partition("= ")[2].strip()
+    return f"`{literal}`"
+
+
+def _allowed(field: FieldInfo) -> str:
+    choices = list(_choices(field.annotation))
+    if choices:
+        several = get_origin(field.annotation) is tuple
+        return ("any of " if several else "") + ", ".join(f"`{choice}`" for choice in choices)
+    kinds = _plain_types(field.annotation)
+    if bool in kinds:
+        return "`true`, `false`"
+    if str in kinds:
+        return "list of text" if tuple in kinds else "text"
+    return _span(field, whole=int in kinds)
+
+
+def _span(field: FieldInfo, whole: bool) -> str:
+    """The range of a number; forces between zero and a few newtons are refused as mistyped kilonewtons."""
+    signs = ("gt", "ge", "le")
+    limits = {sign: getattr(item, sign) for item in field.metadata for sign in signs if hasattr(item, sign)}
+    low, high = (f"{limits.get(sign, limits.get('gt')):{'d' if whole else '.9g'}}" for sign in ("ge", "le"))
+    if _FORCE in _carried(field.annotation, field.metadata) and low == "0":
+        return f"0, or {tables.SMALLEST_FORCE_N:g} to {high}"
+    return f"{'above ' if 'gt' in limits else ''}{low} to {high}{', whole' if whole else ''}"
+
+
+def _carried(annotation: object, metadata: Iterable[object]) -> list[object]:
+    """Everything that an annotation carries, also inside a union with None."""
+    inner = [item for part in get_args(annotation) for item in _carried(part, ())]
+    return [*metadata, *getattr(annotation, "__metadata__", ()), *inner]
+
+
+def _choices(annotation: object) -> Iterable[str]:
+    if get_origin(annotation) is Literal:
+        yield from get_args(annotation)
+    else:
+        for part in get_args(annotation):
+            yield from _choices(part)
+
+
+def _plain_types(annotation: object) -> set[object]:
+    parts = get_args(annotation)
+    own = {get_origin(annotation) or annotation}
+    return own.union(*(_plain_types(part) for part in parts)) if parts else own
+
+
+def _models_in(annotation: object) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return True
+    return any(_models_in(part) for part in get_args(annotation))
+
+
+def _stage(kind: str) -> str:
+    """A stage's own keys; those that all stages share are told once, unless their default differs."""
+    model = KINDS[kind]
+    same = [
+        name
+        for name, field in StageTable.model_fields.items()
+        if model.model_fields[name].default == field.default
+    ]
+    meaning = (getdoc(model) or "").replace("``", "`")
+    return f"{meaning}\n\n{_keys(model, ['kind', *same])}"
+
+
+def _constants(name: str, base: str | None = None) -> str:
+    """All constants of a card, or those that differ from the card it starts from."""
+    known = load_card(base).constants if base else {}
+    card = load_card(name)
+    shown = [key for key, constant in card.constants.items() if known.get(key) != constant]
+    return _table(_CARD_HEAD, (_constant_row(card, key) for key in shown))
+
+
+def _constant_row(card: Card, key: str) -> tuple[str, ...]:
+    c = card.constants[key]
+    return f"`{key}`", f"{c.value:.6g}", c.unit, f"{c.low:.6g} to {c.high:.6g}", c.flag, c.source
+
+
+def _cards() -> str:
+    cards = [load_card(name) for name in list_cards()]
+    return _table(("card", "law", "what it is"), ((f"`{c.name}`", c.kind, c.meaning) for c in cards))
+
+
+def _makers() -> dict[str, Callable[[], str]]:
+    makers: dict[str, Callable[[], str]] = {"study": lambda: _keys(StudySpec, ["name"])}
+    makers |= {name: lambda model=model: _keys(model) for name, model in TABLES.items()}  # type: ignore[misc]
+    makers["stage"] = lambda: _keys(StageTable)
+    makers |= {f"stage.{kind}": lambda kind=kind: _stage(kind) for kind in KINDS}  # type: ignore[misc]
+    makers["cards"] = _cards
+    for card, base in (("trabecular", None), ("shell", "trabecular"), ("endplate", "trabecular")):
+        makers[f"card.{card}"] = lambda card=card, base=base: _constants(card, base)  # type: ignore[misc]
+    for card in ("interdigitated", "pmma", "pmma-low-modulus", "calcium-phosphate", "void"):
+        makers[f"card.{card}"] = lambda card=card: _constants(card)  # type: ignore[misc]
+    return makers
+
+
+_MAKERS = _makers()
+
+
+def main() -> None:
+    """Write the pages."""
+    for name in PAGES:
+        path = DOCS / name
+        path.write_text(render(path.read_text(encoding="utf-8")), encoding="utf-8")
+        print(path)
+
+
+if __name__ == "__main__":
+    main()
