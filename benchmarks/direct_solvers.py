@@ -54,9 +54,7 @@ def block_moduli(cells: tuple[int, int, int]) -> np.ndarray:
 def block_stiffness(moduli_mpa: np.ndarray) -> sp.csc_array:
     """Stiffness (n, n) of a block of unit cubes (nx, ny, nz) whose lower and upper faces are held."""
     shape = np.array(moduli_mpa.shape) + 1
-    origin = np.stack(np.meshgrid(*map(np.arange, moduli_mpa.shape), indexing="ij"), axis=-1).reshape(
-        -1, 1, 3
-    )
+    origin = np.stack(np.meshgrid(*map(np.arange, moduli_mpa.shape), indexing="ij"), axis=-1).reshape(-1, 1, 3)
     nodes = np.ravel_multi_index(np.moveaxis(origin + CORNERS, -1, 0), shape)
     unknowns = (3 * nodes[:, :, None] + np.arange(3)).reshape(-1, 24)
     values = moduli_mpa.reshape(-1, 1, 1) * unit_cube_stiffness()
@@ -161,9 +159,7 @@ def compare(matrix: sp.csc_array, skip: list[str]) -> None:
         solve_s = time.perf_counter() - start - factor_s
         reference_s = reference_s or factor_s
         error = np.linalg.norm(matrix @ x - rhs) / np.linalg.norm(rhs)
-        print(
-            f"{name:22} {factor_s:9.2f} {solve_s:8.3f} {factor_s / reference_s:6.1f} {error:9.0e}", flush=True
-        )
+        print(f"{name:22} {factor_s:9.2f} {solve_s:8.3f} {factor_s / reference_s:6.1f} {error:9.0e}", flush=True)
 
 
 def soften(cells: tuple[int, int, int]) -> None:
@@ -194,9 +190,7 @@ def soften(cells: tuple[int, int, int]) -> None:
 
 def main() -> None:
     """Read the command line and run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cells", nargs="*", type=int, default=[20, 16, 20], metavar="CELLS")
     parser.add_argument("--softening", action="store_true")
     parser.add_argument("--skip", action="append", default=[], help="a solver of the table to leave out")

@@ -82,7 +82,7 @@ class Bench:
     @property
     def axis(self) -> int:
         """Index of the upper platen's axial freedom in q."""
-        return self.structure.platen_slice(TOP).start + 2
+        return int(self.structure.platen_slice(TOP).start) + 2
 
     @property
     def approach_mm(self) -> float:
@@ -191,20 +191,33 @@ def to_force(bench: Bench, force_n: float, controls: Controls, locked: bool = Fa
         No equilibrium; also where one step sinks by more than 8 % of the body's height: the specimen has
         given way and lands far from where it was, which force control cannot follow.
     """
-    start = force_load(bench, current_force_n(bench), locked)
-    end = force_load(bench, force_n, locked)
-    before = bench.approach_mm
-    for step in fem.march(bench.structure, bench.state, start, end, controls.solver, controls.march):
+    reached_n, before = current_force_n(bench), bench.approach_mm
+    start, end = force_load(bench, reached_n, locked), force_load(bench, force_n, locked)
+    steps = fem.march(bench.structure, bench.state, start, end, controls.solver, controls.march)
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration:
+            return
+        except ConvergenceError as error:
+            raise ConvergenceError(_stuck(reached_n, force_n, error), error.residuals_n) from error
         now = bench.after(step)
         sunk = now.approach_mm - before
+        reached_n, before = carried_n(now, step.equilibrium), now.approach_mm
         if sunk > COLLAPSE_SHARE * bench.body.height_mm and force_n > 0.0:
             raise ConvergenceError(
-                f"the specimen collapses under {carried_n(now, step.equilibrium):.0f} N on the way to {force_n:.0f} N "
+                f"the specimen collapses under {reached_n:.0f} N on the way to {force_n:.0f} N "
                 f"(the load point sank {sunk:.1f} mm at once): the load lies above its strength. "
                 "Try a lower force, or displacement control."
             )
-        before = now.approach_mm
         yield step
+
+
+def _stuck(reached_n: float, force_n: float, error: ConvergenceError) -> str:
+    text = f"no way on from {reached_n:.0f} N to {force_n:.0f} N"
+    if force_n > reached_n:
+        text += ": the load probably lies above the specimen's strength; try a lower force, or displacement control"
+    return f"{text}. In detail: {error}"
 
 
 def last(bench: Bench, steps: Iterator[fem.Step]) -> Bench:

@@ -52,9 +52,7 @@ def unpack(arrays: Arrays, meta: dict[str, Any], fresh: Bench) -> Bench:
         for i, law in enumerate(meta["laws"])
     )
     field = materials.MaterialField(blocks, fresh.field.n_cells, fresh.field.n_points)
-    rebases = tuple(
-        Rebase(arrays[f"rebase_{i}_cells"], arrays[f"rebase_{i}_points"]) for i in range(meta["rebases"])
-    )
+    rebases = tuple(Rebase(arrays[f"rebase_{i}_cells"], arrays[f"rebase_{i}_points"]) for i in range(meta["rebases"]))
     mesh = fresh.structure.mesh
     for rebase in rebases:
         mesh = mesh.rebased(rebase.cells, rebase.points_mm)
@@ -62,9 +60,7 @@ def unpack(arrays: Arrays, meta: dict[str, Any], fresh: Bench) -> Bench:
         replace(platen, centre_mm=centre)
         for platen, centre in zip(fresh.structure.platens, arrays["centres_mm"], strict=True)
     )
-    cavities = tuple(
-        fem.Cavity(name, arrays[f"cavity_{i}_cells"]) for i, name in enumerate(meta["cavities"])
-    )
+    cavities = tuple(fem.Cavity(name, arrays[f"cavity_{i}_cells"]) for i, name in enumerate(meta["cavities"]))
     structure = fem.Structure(mesh, field, platens, cavities)
     state = fem.State(*(arrays[n] for n in ("displacement_mm", "motion", "pressure_mpa", "history")))
     load = fem.Load(*(arrays[f"load_{n}"] for n in ("fixed", "value", "force", "volume")))

@@ -160,9 +160,7 @@ def _bad_value(detail: ErrorDetails, key: str, model: type[BaseModel]) -> str:
     if isinstance(value, Mapping) and kind == "tuple_type":
         return f"{key} is a list of tables: write [[{key}]], with double brackets"
     if kind in _TYPES:
-        allowed = (
-            f", {allowed_range(field, key)}" if field is not None and _limits(field)[0] is not None else ""
-        )
+        allowed = f", {allowed_range(field, key)}" if field is not None and _limits(field)[0] is not None else ""
         return f"{key} = {value!r} must be {_TYPES[kind]}{allowed}"
     if kind == "literal_error":
         return _not_among(key, value, detail.get("ctx", {})["expected"])

@@ -24,7 +24,8 @@ def stage_fields(bench: Bench) -> tuple[dict[str, NDArray[Any]], dict[str, NDArr
     point_data
         ``displacement_mm`` (n, 3).
     cell_data
-        ``stress_mpa`` (m, 6; Cauchy, mean over the cell), ``von_mises_mpa`` (m,; of that mean), ``strain`` (m, 6; logarithmic), ``plastic_strain`` (m, 6),
+        ``stress_mpa`` (m, 6; Cauchy, mean over the cell), ``von_mises_mpa`` (m,; of that mean), ``strain`` (m, 6;
+        logarithmic), ``plastic_strain`` (m, 6),
         ``damage``, ``fatigue_damage``, ``creep_strain``, ``crush`` (m,), ``cement_fraction`` (m,), ``is_cavity`` (m,).
 
     Raises

@@ -46,7 +46,7 @@ def _outcome(name: str, value: float) -> Outcome:
 
 def _recoil(bench: Bench, started: Bench) -> Outcomes:
     """Share of the imposed deformation that comes back on unloading."""
-    results = {}
+    results: Outcomes = {}
     now, crushed = bench.heights_mm(), started.heights_mm()
     for place in PLACES:
         intact = meshes.gauge_height_mm(bench.body.gauges[place], bench.mesh.points_mm)
@@ -58,7 +58,7 @@ def _recoil(bench: Bench, started: Bench) -> Outcomes:
 
 def _shares(results: Outcomes) -> Outcomes:
     """Restoration, deflation loss, retention and loss, wherever the heights that they need are known."""
-    shares = {}
+    shares: Outcomes = {}
     for place in PLACES:
         h = {
             state: results[name].value
@@ -76,7 +76,7 @@ def _shares_of(h: dict[str, float]) -> Outcomes:
         "deflation_loss": (("reduced", "deflated"), ("reduced", "fractured")),
         "retention": (("cycled", "fractured"), ("treated", "fractured")),
     }
-    shares = {}
+    shares: Outcomes = {}
     for name, (part, whole) in ratios.items():
         if {*part, *whole} <= h.keys() and h[whole[0]] > h[whole[1]]:
             shares[name] = Outcome((h[part[0]] - h[part[1]]) / (h[whole[0]] - h[whole[1]]), "1")

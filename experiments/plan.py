@@ -34,12 +34,8 @@ class StageTable(Table):
     The name is the word that the outcomes carry: stage ``treated`` records ``height_treated_anterior_mm``.
     """
 
-    name: str = Field(
-        default="", pattern=NAME_PATTERN, max_length=40, description="unique; default: the kind"
-    )
-    offset_anterior_mm: Number = Field(
-        default=0.0, ge=-30, le=30, description="load line in front of the centre"
-    )
+    name: str = Field(default="", pattern=NAME_PATTERN, max_length=40, description="unique; default: the kind")
+    offset_anterior_mm: Number = Field(default=0.0, ge=-30, le=30, description="load line in front of the centre")
     record: Outcomes = Field(default=(), description="outcomes recorded at the end")
 
     @model_validator(mode="before")
@@ -53,12 +49,8 @@ class StageTable(Table):
 class SteadyStage(StageTable):
     """A stage that ends at one force, reached or kept for some time."""
 
-    force_n: Force = Field(
-        default=0.0, ge=0, le=20_000, description="axial compression at the end of the stage"
-    )
-    duration_s: Number = Field(
-        default=0.0, ge=0, le=1e7, description="time under load; 0 = too short to creep"
-    )
+    force_n: Force = Field(default=0.0, ge=0, le=20_000, description="axial compression at the end of the stage")
+    duration_s: Number = Field(default=0.0, ge=0, le=1e7, description="time under load; 0 = too short to creep")
 
 
 class LoadStage(StageTable):
@@ -66,15 +58,9 @@ class LoadStage(StageTable):
 
     kind: Literal["load"] = "load"
     control: Literal["force", "displacement"] = Field(default="force", description="what is prescribed")
-    force_n: Force | None = Field(
-        default=None, ge=0, le=20_000, description="axial compression, under force control"
-    )
-    displacement_mm: Number | None = Field(
-        default=None, ge=-20, le=20, description="platen approach, compression +"
-    )
-    duration_s: Number = Field(
-        default=0.0, ge=0, le=1e7, description="time under load; 0 = too short to creep"
-    )
+    force_n: Force | None = Field(default=None, ge=0, le=20_000, description="axial compression, under force control")
+    displacement_mm: Number | None = Field(default=None, ge=-20, le=20, description="platen approach, compression +")
+    duration_s: Number = Field(default=0.0, ge=0, le=1e7, description="time under load; 0 = too short to creep")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -90,9 +76,7 @@ class HoldStage(StageTable):
 
     kind: Literal["hold"] = "hold"
     control: Literal["force", "displacement"] = Field(default="force", description="what is held constant")
-    force_n: Force | None = Field(
-        default=None, ge=0, le=20_000, description="axial compression, under force control"
-    )
+    force_n: Force | None = Field(default=None, ge=0, le=20_000, description="axial compression, under force control")
     duration_s: Number = Field(default=900.0, gt=0, le=1e7, description="time held")
 
     @model_validator(mode="after")
@@ -114,15 +98,9 @@ class FractureStage(StageTable):
 
     kind: Literal["fracture"] = "fracture"
     control: Literal["displacement"] = Field(default="displacement", description="what is prescribed")
-    anterior_height_loss: Number = Field(
-        default=0.25, ge=0.02, le=0.6, description="share of intact anterior height"
-    )
-    offset_anterior_mm: Number = Field(
-        default=10.0, ge=-30, le=30, description="load line in front of the centre"
-    )
-    duration_s: Number = Field(
-        default=0.0, ge=0, le=1e7, description="time under load; 0 = too short to creep"
-    )
+    anterior_height_loss: Number = Field(default=0.25, ge=0.02, le=0.6, description="share of intact anterior height")
+    offset_anterior_mm: Number = Field(default=10.0, ge=-30, le=30, description="load line in front of the centre")
+    duration_s: Number = Field(default=0.0, ge=0, le=1e7, description="time under load; 0 = too short to creep")
 
 
 class ReduceStage(SteadyStage):
@@ -164,17 +142,11 @@ class CycleStage(StageTable):
     control: Literal["force"] = Field(default="force", description="what is prescribed")
     count: Count = Field(default=500, ge=1, le=100_000_000, description="load cycles")
     min_n: Force = Field(default=100.0, ge=0, le=20_000, description="valley of the cycle, compression")
-    max_n: Force = Field(
-        default=600.0, ge=SMALLEST_FORCE_N, le=20_000, description="peak of the cycle, compression"
-    )
+    max_n: Force = Field(default=600.0, ge=SMALLEST_FORCE_N, le=20_000, description="peak of the cycle, compression")
     frequency_hz: Number = Field(default=1.0, ge=0.001, le=50, description="cycles per second")
     method: Method = Field(default="jump", description="cycle jump, or every cycle solved")
-    dwell_fraction: Number = Field(
-        default=0.5, gt=0, le=1, description="share of a period at peak load, for creep"
-    )
-    jump_tolerance: Number = Field(
-        default=0.005, ge=1e-6, le=0.2, description="error of a jump over its height loss"
-    )
+    dwell_fraction: Number = Field(default=0.5, gt=0, le=1, description="share of a period at peak load, for creep")
+    jump_tolerance: Number = Field(default=0.005, ge=1e-6, le=0.2, description="error of a jump over its height loss")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -199,15 +171,9 @@ class MeasureStage(SteadyStage):
     kind: Literal["test"] = "test"
     control: Literal["force"] = Field(default="force", description="what is prescribed")
     force_n: Force = Field(default=100.0, ge=0, le=20_000, description="reference preload of the heights")
-    stiffness_low_n: Force = Field(
-        default=100.0, ge=0, le=20_000, description="lower load of the secant stiffness"
-    )
-    stiffness_high_n: Force = Field(
-        default=600.0, ge=SMALLEST_FORCE_N, le=20_000, description="its upper load"
-    )
-    strength_strain: Number = Field(
-        default=0.04, ge=0.005, le=0.3, description="strength: maximum up to this strain"
-    )
+    stiffness_low_n: Force = Field(default=100.0, ge=0, le=20_000, description="lower load of the secant stiffness")
+    stiffness_high_n: Force = Field(default=600.0, ge=SMALLEST_FORCE_N, le=20_000, description="its upper load")
+    strength_strain: Number = Field(default=0.04, ge=0.005, le=0.3, description="strength: maximum up to this strain")
     record: Outcomes = Field(default=("heights", "stiffness"), description="outcomes recorded at the end")
 
     @model_validator(mode="after")
@@ -276,9 +242,7 @@ def default_shape(kind: str) -> Shape:
 
 
 def _test(name: str, preload_n: float, test: Measure, strength: bool = False) -> MeasureStage:
-    record: tuple[Outcome, ...] = (
-        ("heights", "stiffness", "strength") if strength else ("heights", "stiffness")
-    )
+    record: tuple[Outcome, ...] = ("heights", "stiffness", "strength") if strength else ("heights", "stiffness")
     return MeasureStage(name=name, force_n=preload_n, record=record, **test.model_dump())
 
 
@@ -288,12 +252,8 @@ def _fracture_stages(fracture: Fracture, preload_n: float) -> Iterator[Stage]:
         name="fracture", offset_anterior_mm=offset_mm, anterior_height_loss=fracture.anterior_height_loss
     )
     if fracture.hold_s > 0.0:
-        yield HoldStage(
-            name="hold", control="displacement", offset_anterior_mm=offset_mm, duration_s=fracture.hold_s
-        )
-    yield UnloadStage(
-        name="unload", force_n=preload_n, offset_anterior_mm=offset_mm, duration_s=fracture.recovery_s
-    )
+        yield HoldStage(name="hold", control="displacement", offset_anterior_mm=offset_mm, duration_s=fracture.hold_s)
+    yield UnloadStage(name="unload", force_n=preload_n, offset_anterior_mm=offset_mm, duration_s=fracture.recovery_s)
 
 
 def _treatment_stages(procedure: Procedure, cement: Cement) -> Iterator[Stage]:

@@ -17,12 +17,12 @@ from . import outcomes as found
 from .bench import Bench, Controls, mount
 from .checkpoint import pack, unpack
 from .fields import write_fields
-from .plan import CementStage, Stage
+from .plan import CementStage, ReduceStage, Stage
 from .progress import Reporter, SilentReporter, Step
 from .result import Result, load_result
 from .spec import StudySpec
 from .specimen import build_mesh
-from .stages import Ended, Solved, run_stage
+from .stages import SEED_ML, Ended, Solved, run_stage
 from .store import HistoryRow, Outcome, RunStore, open_run
 from .tables import Solver
 
@@ -54,7 +54,7 @@ def run_study(spec: StudySpec, out: Path, *, resume: bool = False, reporter: Rep
     fem.use_threads(spec.solver.threads)
     mesh = build_mesh(spec)
     bench = specimen_bench(mesh)
-    _check_cement(spec, bench)
+    _check_volumes(spec, bench)
     store = open_run(out, spec, resume=resume)
     with store.session():
         _describe(store, mesh)
@@ -79,9 +79,7 @@ def specimen_bench(mesh: meshes.SegmentMesh) -> Bench:
     thin = np.array([name.rpartition(".")[2] in BENDING for name in mesh.region_names])
     formulation[thin[mesh.region]] = fem.FORMULATIONS["enhanced"]
     volume = fem.discretise(mesh.points_mm, mesh.cells).weight.sum(axis=1)
-    field = materials.bone_field(
-        mesh.region_names, mesh.region, mesh.density_g_per_cc, np.cbrt(volume)
-    )
+    field = materials.bone_field(mesh.region_names, mesh.region, mesh.density_g_per_cc, np.cbrt(volume))
     return mount(mesh, field, formulation)
 
 
@@ -95,14 +93,20 @@ def _controls(solver: Solver) -> Controls:
     return Controls(fem.LaggedDirectSolver(), march)
 
 
-def _check_cement(spec: StudySpec, bench: Bench) -> None:
-    """More cement than the body holds is refused before anything is solved."""
+def _check_volumes(spec: StudySpec, bench: Bench) -> None:
+    """More cement than the body holds, or balloons smaller than empty ones: refused before anything is solved."""
     body_ml = bench.body.volume_mm3 / MM3_PER_ML
     for stage in spec.stage:
         if isinstance(stage, CementStage) and stage.volume_ml > 0.8 * body_ml:
             raise StudyError(
-                f"stage {stage.name!r}: volume_ml = {stage.volume_ml:g} is more cement than the body of {body_ml:.1f} mL can take; "
-                f"allowed: up to {0.8 * body_ml:.1f} mL (80 % of it). Usual volumes are 2 to 8 mL."
+                f"stage {stage.name!r}: volume_ml = {stage.volume_ml:g} is more cement than the body of "
+                f"{body_ml:.1f} mL can take; allowed: up to {0.8 * body_ml:.1f} mL (80 % of it). "
+                "Usual volumes are 2 to 8 mL."
+            )
+        if isinstance(stage, ReduceStage) and stage.balloon_volume_ml < SEED_ML:
+            raise StudyError(
+                f"stage {stage.name!r}: balloon_volume_ml = {stage.balloon_volume_ml:g} is less than the deflated "
+                f"balloon with its channel; allowed: from {SEED_ML:g} mL. Usual volumes are 2 to 4 mL each."
             )
 
 
@@ -164,9 +168,7 @@ def _walk(stage: Stage, bench: Bench, controls: Controls, store: RunStore, liste
         row = _row(stage.name, solved)
         store.append_history(replace(row, wall_s=time.perf_counter() - clock))
         clock = time.perf_counter()
-        listener.step(
-            Step(min(solved.share, 1.0), solved.load_n, solved.cycle, row.iterations, row.residual_n)
-        )
+        listener.step(Step(min(solved.share, 1.0), solved.load_n, solved.cycle, row.iterations, row.residual_n))
 
 
 def _row(stage: str, solved: Solved) -> HistoryRow:

@@ -45,9 +45,7 @@ class StudySpec(Table):
     ``case.toml`` does, must say the same thing twice.
     """
 
-    name: str = Field(
-        default="study", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="default: the file's name"
-    )
+    name: str = Field(default="study", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="default: the file's name")
     description: str = Field(default="", description="one line on what the study is for")
     specimen: Specimen = Field(default_factory=Specimen)
     fracture: Fracture | None = None
@@ -132,16 +130,12 @@ def read_study(study: str | Path, overrides: Iterable[str] = ()) -> StudySpec:
 def to_toml(spec: StudySpec) -> str:
     """Return the fully resolved study as TOML; ``read_study`` of it gives an equal study."""
     tables = spec.model_dump()
-    return toml_text.dump(
-        {**tables, "stage": [{"kind": stage["kind"], **stage} for stage in tables["stage"]]}
-    )
+    return toml_text.dump({**tables, "stage": [{"kind": stage["kind"], **stage} for stage in tables["stage"]]})
 
 
 def study_hash(spec: StudySpec) -> str:
     """Return a SHA-256 over everything that can change a result (not names, output or thread count)."""
-    tables = spec.model_dump(
-        exclude={"name": True, "description": True, "output": True, "solver": {"threads"}}
-    )
+    tables = spec.model_dump(exclude={"name": True, "description": True, "output": True, "solver": {"threads"}})
     return hashlib.sha256(toml_text.dump(tables).encode()).hexdigest()
 
 
@@ -165,9 +159,7 @@ def _open(study: str | Path) -> tuple[str, str, Path]:
         name = str(study)
         if path.suffix == ".toml" or len(path.parts) > 1 or path.is_dir():
             reason = "is a folder; name the study file in it" if path.is_dir() else "no such study file"
-            raise StudyError(
-                f"{name}: {reason}, or one of the built-in studies: {', '.join(_protocol_names())}"
-            )
+            raise StudyError(f"{name}: {reason}, or one of the built-in studies: {', '.join(_protocol_names())}")
         return protocol_text(name), f"{name}.toml", Path.cwd()
     try:
         return path.read_text(encoding="utf-8"), str(path), path.resolve().parent
@@ -237,9 +229,7 @@ def _check_same(written: tuple[Stage, ...], expanded: tuple[Stage, ...]) -> None
     if written == expanded:
         return
     pairs = zip(written, expanded, strict=False)
-    index = next(
-        (n for n, (ours, theirs) in enumerate(pairs) if ours != theirs), min(len(written), len(expanded))
-    )
+    index = next((n for n, (ours, theirs) in enumerate(pairs) if ours != theirs), min(len(written), len(expanded)))
     raise ValueError(
         f"the [[stage]] list and the tables {', '.join(SHORTHAND)} disagree from stage {index} on "
         "(counted from 0); remove the [[stage]] list to let the tables speak, or remove those tables"
@@ -255,9 +245,7 @@ def _check_supported(spec: StudySpec, place: toml_text.Place) -> None:
             'levels are not supported yet; give one level, as in levels = ["L1"]'
         )
     if specimen.posterior:
-        raise StudyError(
-            f"{place(('specimen', 'posterior'))}: posterior = true is not supported yet; remove it"
-        )
+        raise StudyError(f"{place(('specimen', 'posterior'))}: posterior = true is not supported yet; remove it")
     for key in ("scan", "labels"):
         value = getattr(specimen, key)
         if value is not None and not value.startswith("sample:") and not Path(value).is_file():

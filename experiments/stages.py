@@ -127,9 +127,7 @@ def _unload(stage: plan.UnloadStage, bench: Bench, controls: Controls) -> Runnin
     return Ended(bench)
 
 
-def _wait(
-    bench: Bench, load: fem.Load, duration_s: float, controls: Controls
-) -> Generator[Solved, None, Bench]:
+def _wait(bench: Bench, load: fem.Load, duration_s: float, controls: Controls) -> Generator[Solved, None, Bench]:
     """Let time pass at constant load, in steps that grow with elapsed time (creep is logarithmic)."""
     times = _growing_times(duration_s)
     for before, after in pairwise((0.0, *times)):
@@ -194,7 +192,8 @@ def _reduce(stage: plan.ReduceStage, bench: Bench, controls: Controls) -> Runnin
     wanted = np.full(len(centres), stage.balloon_volume_ml * MM3_PER_ML)
     if np.any(wanted < seeds):
         raise StudyError(
-            f"balloon_volume_ml={stage.balloon_volume_ml:g} is less than the deflated balloon, {seeds.max() / MM3_PER_ML:.2f} mL"
+            f"balloon_volume_ml={stage.balloon_volume_ml:g} is less than the deflated balloon, "
+            f"{seeds.max() / MM3_PER_ML:.2f} mL; try a larger one"
         )
     end = replace(load, volume_mm3=wanted)
     settings = replace(controls.march, first=0.25 / INFLATION_STEPS, largest=1.0 / INFLATION_STEPS)
@@ -226,9 +225,7 @@ def _insert_balloons(bench: Bench, stage: plan.ReduceStage) -> tuple[Bench, Arra
     cavities, taken = [], np.zeros(len(bench.cavity), dtype=bool)
     for i, centre in enumerate(moved):
         free = allowed[~taken[allowed]]
-        cells, _ = meshes.select_volume(
-            centroids, volumes, centre, np.ones(3), free, SEED_ML * MM3_PER_ML
-        )
+        cells, _ = meshes.select_volume(centroids, volumes, centre, np.ones(3), free, SEED_ML * MM3_PER_ML)
         taken[cells] = True
         cavities.append(fem.Cavity(f"balloon_{i + 1}", cells))
     void = materials.load_card("void")
@@ -251,7 +248,7 @@ def bone_cells(bench: Bench) -> Ids:
 
 
 def _pressure_load(
-    bench: Bench, stage: plan.ReduceStage | plan.DeflateStage, pressure_mpa: Array
+    bench: Bench, stage: plan.ReduceStage | plan.DeflateStage | plan.CementStage, pressure_mpa: Array
 ) -> fem.Load:
     load = force_load(bench, stage.force_n)
     fixed, value = load.fixed.copy(), load.value.copy()
@@ -273,6 +270,14 @@ def _to_pressure(bench: Bench, stage: plan.ReduceStage, controls: Controls) -> G
 
 def _deflate(stage: plan.DeflateStage, bench: Bench, controls: Controls) -> Running:
     """Let the pressure go under the preload; the cavity stays, empty."""
+    bench, left_ml = yield from _drained(stage, bench, controls)
+    return Ended(bench, {"cavity_volume_ml": left_ml})
+
+
+def _drained(
+    stage: plan.DeflateStage | plan.CementStage, bench: Bench, controls: Controls
+) -> Generator[Solved, None, tuple[Bench, float]]:
+    """The bench without pressure and without balloons, and what the cavities hold then, mL."""
     start = _pressure_load(bench, stage, bench.state.pressure_mpa)
     end = _pressure_load(bench, stage, np.zeros(len(bench.structure.cavities)))
     settings = replace(controls.march, first=0.1, largest=0.2)
@@ -281,10 +286,8 @@ def _deflate(stage: plan.DeflateStage, bench: Bench, controls: Controls) -> Runn
         yield _balloon_row(bench, step.equilibrium, step.share)
     left = float(bench.structure.cavity_volumes(bench.state).sum()) / MM3_PER_ML
     bench = with_cavities(bench, (), np.zeros(0))
-    bench = yield from _solved(
-        replace(bench, load=force_load(bench, stage.force_n)), to_force(bench, stage.force_n, controls)
-    )
-    return Ended(bench, {"cavity_volume_ml": left})
+    bench = replace(bench, load=force_load(bench, stage.force_n))
+    return (yield from _solved(bench, to_force(bench, stage.force_n, controls))), left
 
 
 # --- cement --------------------------------------------------------------------------------------------------------
@@ -301,6 +304,8 @@ def _cement(stage: plan.CementStage, bench: Bench, controls: Controls) -> Runnin
     bench = with_material(bench, cells, law, rows)
     bench = rebased(bench, cells)
     bench = replace(bench, cement_share=share)
+    if bench.structure.cavities:  # the balloons were left in place: cement takes over from their pressure
+        bench, _ = yield from _drained(stage, bench, controls)
     bench = yield from _solved(bench, to_force(bench, stage.force_n, controls))
     return Ended(bench, {"cement_volume_ml": placed})
 
@@ -316,15 +321,11 @@ def _cement_shares(bench: Bench, stage: plan.CementStage) -> Array:
     cavity = np.flatnonzero(bench.cavity & (share == 0.0))
     inside = float(volumes[cavity].sum())
     if stage.shape == "bolus" and cavity.size:
-        cells, fraction = meshes.select_volume(
-            centroids, volumes, centres, np.ones(3), cavity, min(missing, inside)
-        )
+        cells, fraction = meshes.select_volume(centroids, volumes, centres, np.ones(3), cavity, min(missing, inside))
         share[cells] = fraction
         missing -= min(missing, inside)
     if missing > 1e-9:
-        cells, fraction = meshes.select_volume(
-            centroids, volumes, centres, np.ones(3), bone_cells(bench), missing
-        )
+        cells, fraction = meshes.select_volume(centroids, volumes, centres, np.ones(3), bone_cells(bench), missing)
         share[cells] = fraction
     return share
 
@@ -348,16 +349,29 @@ def _cycle(stage: plan.CycleStage, bench: Bench, controls: Controls) -> Running:
     runs = fem.run_cycles(
         bench.structure, bench.state, valley, peak, stage.count, stage.frequency_hz, controls.solver, settings
     )
-    equilibria = 0
-    for solved in runs:
+    equilibria, cycle = 0, 0
+    while True:
+        try:
+            solved = next(runs)
+        except StopIteration:
+            break
+        except ConvergenceError as error:
+            raise ConvergenceError(_worn(stage, cycle, error), error.residuals_n) from error
         at_peak = replace(bench, state=solved.peak.state, load=peak)
-        equilibria = solved.equilibria
-        share = solved.cycle / stage.count
-        yield Solved(at_peak, solved.peak, stage.max_n, cycle=solved.cycle, share=share)
+        equilibria, cycle = solved.equilibria, solved.cycle
+        share = cycle / stage.count
+        yield Solved(at_peak, solved.peak, stage.max_n, cycle=cycle, share=share)
         if solved.valley is not None:
             bench = replace(bench, state=solved.valley.state, load=valley)
-            yield Solved(bench, solved.valley, stage.min_n, cycle=solved.cycle, share=share)
+            yield Solved(bench, solved.valley, stage.min_n, cycle=cycle, share=share)
     return Ended(bench, {"cycles": float(stage.count), "equilibria": float(equilibria)})
+
+
+def _worn(stage: plan.CycleStage, cycle: int, error: ConvergenceError) -> str:
+    return (
+        f"the specimen carried {cycle} of {stage.count} cycles up to {stage.max_n:g} N, then no equilibrium was found: "
+        f"it has probably failed; try a lower max_n or fewer cycles. In detail: {error}"
+    )
 
 
 # --- measurement ---------------------------------------------------------------------------------------------------

@@ -114,9 +114,7 @@ class RunStore:
         """Write ``outcomes.json`` anew; DataError if a value is not finite: what is unknown is left out."""
         wrong = next((name for name, outcome in outcomes.items() if not isfinite(outcome.value)), None)
         if wrong is not None:
-            raise DataError(
-                f"outcome {wrong} = {outcomes[wrong].value} is not a number; leave it out instead"
-            )
+            raise DataError(f"outcome {wrong} = {outcomes[wrong].value} is not a number; leave it out instead")
         table = {name: {"value": float(found.value), "unit": found.unit} for name, found in outcomes.items()}
         _replace(self.path / "outcomes.json", _json_bytes(table))
 
@@ -223,9 +221,7 @@ def open_run(path: Path, spec: StudySpec, *, resume: bool = False) -> RunStore:
         path.mkdir(parents=True, exist_ok=True)
         occupied = any(path.iterdir())
     except OSError as error:
-        raise DataError(
-            f"{path}: cannot be used as a results folder: {error.strerror}; try another --out"
-        ) from None
+        raise DataError(f"{path}: cannot be used as a results folder: {error.strerror}; try another --out") from None
     if occupied and not resume:
         raise DataError(_occupied(path))
     if occupied:
@@ -277,9 +273,7 @@ def _check_same_study(path: Path, spec: StudySpec) -> None:
     try:
         before = tomllib.loads((path / "case.toml").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
-        raise DataError(
-            f"{path}: has no readable case.toml, so it is no run to resume; choose another --out"
-        ) from None
+        raise DataError(f"{path}: has no readable case.toml, so it is no run to resume; choose another --out") from None
     now = tomllib.loads(to_toml(spec))
     for tables in (before, now):
         for key in ("name", "description", "output"):
@@ -410,9 +404,7 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]
             arrays = {name: archive[name] for name in archive.files}
         head: dict[str, Any] = json.loads(str(arrays.pop(_META)))
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise DataError(
-            f"{path}: cannot be read: {error}; delete it to resume from the stage before"
-        ) from None
+        raise DataError(f"{path}: cannot be read: {error}; delete it to resume from the stage before") from None
     return head, arrays
 
 

@@ -38,30 +38,14 @@ class Table(BaseModel):
 class Dimensions(Table):
     """Sizes of a parametric vertebral body; a size that is left out takes the level's default."""
 
-    superior_width_mm: Number | None = Field(
-        default=None, ge=15, le=80, description="superior endplate, left to right"
-    )
-    superior_depth_mm: Number | None = Field(
-        default=None, ge=12, le=60, description="superior endplate, front to back"
-    )
-    inferior_width_mm: Number | None = Field(
-        default=None, ge=15, le=80, description="inferior endplate, left to right"
-    )
-    inferior_depth_mm: Number | None = Field(
-        default=None, ge=12, le=60, description="inferior endplate, front to back"
-    )
-    anterior_height_mm: Number | None = Field(
-        default=None, ge=8, le=45, description="height at the anterior edge"
-    )
-    posterior_height_mm: Number | None = Field(
-        default=None, ge=8, le=45, description="height at the posterior edge"
-    )
-    waist_ratio: Number | None = Field(
-        default=None, ge=0.6, le=1, description="section at mid height over endplates"
-    )
-    posterior_concavity_mm: Number | None = Field(
-        default=None, ge=0, le=8, description="hollow of the posterior wall"
-    )
+    superior_width_mm: Number | None = Field(default=None, ge=15, le=80, description="superior endplate, left to right")
+    superior_depth_mm: Number | None = Field(default=None, ge=12, le=60, description="superior endplate, front to back")
+    inferior_width_mm: Number | None = Field(default=None, ge=15, le=80, description="inferior endplate, left to right")
+    inferior_depth_mm: Number | None = Field(default=None, ge=12, le=60, description="inferior endplate, front to back")
+    anterior_height_mm: Number | None = Field(default=None, ge=8, le=45, description="height at the anterior edge")
+    posterior_height_mm: Number | None = Field(default=None, ge=8, le=45, description="height at the posterior edge")
+    waist_ratio: Number | None = Field(default=None, ge=0.6, le=1, description="section at mid height over endplates")
+    posterior_concavity_mm: Number | None = Field(default=None, ge=0, le=8, description="hollow of the posterior wall")
     superior_concavity_mm: Number | None = Field(
         default=None, ge=0, le=5, description="hollow of the superior endplate"
     )
@@ -75,12 +59,8 @@ class Dimensions(Table):
 class Specimen(Table):
     """What is tested: vertebral bodies made from a few numbers, or read from a CT."""
 
-    levels: Names = Field(
-        default=("L1",), min_length=1, description="from the top down; one level is potted alone"
-    )
-    treated: str = Field(
-        default="", description="the level that is fractured and treated; one level: that one"
-    )
+    levels: Names = Field(default=("L1",), min_length=1, description="from the top down; one level is potted alone")
+    treated: str = Field(default="", description="the level that is fractured and treated; one level: that one")
     vbmd_mg_per_cc: Number | None = Field(
         default=None,
         ge=20,
@@ -94,17 +74,11 @@ class Specimen(Table):
         description="coefficient of variation of local density; default 0.2 without a scan",
     )
     seed: Count = Field(default=1, ge=0, le=2**31 - 1, description="of every random field")
-    sex: Literal["female", "male"] | None = Field(
-        default=None, description="of the default sizes; default female"
-    )
+    sex: Literal["female", "male"] | None = Field(default=None, description="of the default sizes; default female")
     scan: str | None = Field(default=None, description='"sample:NAME", or a density image (NIfTI, mg/cm3)')
     labels: str | None = Field(default=None, description="label map of the scan (NIfTI)")
-    posterior: Annotated[bool, Strict()] = Field(
-        default=False, description="with posterior elements and ligaments"
-    )
-    dimensions: Dimensions | None = Field(
-        default=None, description="sizes that differ from the level's defaults"
-    )
+    posterior: Annotated[bool, Strict()] = Field(default=False, description="with posterior elements and ligaments")
+    dimensions: Dimensions | None = Field(default=None, description="sizes that differ from the level's defaults")
 
     @model_validator(mode="before")
     @classmethod
@@ -164,31 +138,21 @@ def _check_scan(scan: str, labels: str | None) -> None:
 class Fracture(Table):
     """Eccentric crush under displacement control, then an optional hold."""
 
-    anterior_height_loss: Number = Field(
-        default=0.25, ge=0.02, le=0.6, description="share of intact anterior height"
-    )
+    anterior_height_loss: Number = Field(default=0.25, ge=0.02, le=0.6, description="share of intact anterior height")
     hold_s: Number = Field(default=900.0, ge=0, le=1e6, description="time at the full crush; 0 = no hold")
     recovery_s: Number = Field(default=1800.0, ge=0, le=1e6, description="time at the preload afterwards")
-    offset_anterior_mm: Number = Field(
-        default=10.0, ge=-30, le=30, description="load line in front of the centre"
-    )
+    offset_anterior_mm: Number = Field(default=10.0, ge=-30, le=30, description="load line in front of the centre")
 
 
 class Procedure(Table):
     """What is done to the fractured vertebra, and under which preload."""
 
-    kind: Kind = Field(
-        default="kyphoplasty", description="the procedure; none = the fracture stays untreated"
-    )
-    preload_n: Force = Field(
-        default=100.0, ge=0, le=3000, description="compression during treatment and measurement"
-    )
+    kind: Kind = Field(default="kyphoplasty", description="the procedure; none = the fracture stays untreated")
+    preload_n: Force = Field(default=100.0, ge=0, le=3000, description="compression during treatment and measurement")
     approach: Approach = Field(default="bipedicular", description="two balloons or one")
     balloon_volume_ml: Number = Field(default=4.0, ge=0.1, le=10, description="target volume of each balloon")
     balloon_pressure_limit_mpa: Number = Field(default=2.0, ge=0.05, le=5, description="inflation stops here")
-    deflate: Annotated[bool, Strict()] = Field(
-        default=True, description="remove the balloons before cementing"
-    )
+    deflate: Annotated[bool, Strict()] = Field(default=True, description="remove the balloons before cementing")
 
 
 class Cement(Table):
@@ -204,24 +168,14 @@ class Cement(Table):
 class Cycling(Table):
     """One block of load cycles."""
 
-    count: Count = Field(
-        default=500, ge=0, le=100_000_000, description="load cycles; 0 = the block is skipped"
-    )
+    count: Count = Field(default=500, ge=0, le=100_000_000, description="load cycles; 0 = the block is skipped")
     min_n: Force = Field(default=100.0, ge=0, le=20_000, description="valley of the cycle, compression")
-    max_n: Force = Field(
-        default=600.0, ge=SMALLEST_FORCE_N, le=20_000, description="peak of the cycle, compression"
-    )
+    max_n: Force = Field(default=600.0, ge=SMALLEST_FORCE_N, le=20_000, description="peak of the cycle, compression")
     frequency_hz: Number = Field(default=1.0, ge=0.001, le=50, description="cycles per second")
-    offset_anterior_mm: Number = Field(
-        default=0.0, ge=-30, le=30, description="load line in front of the centre"
-    )
+    offset_anterior_mm: Number = Field(default=0.0, ge=-30, le=30, description="load line in front of the centre")
     method: Method = Field(default="jump", description="cycle jump, or every cycle solved")
-    dwell_fraction: Number = Field(
-        default=0.5, gt=0, le=1, description="share of a period at peak load, for creep"
-    )
-    jump_tolerance: Number = Field(
-        default=0.005, ge=1e-6, le=0.2, description="error of a jump over its height loss"
-    )
+    dwell_fraction: Number = Field(default=0.5, gt=0, le=1, description="share of a period at peak load, for creep")
+    jump_tolerance: Number = Field(default=0.005, ge=1e-6, le=0.2, description="error of a jump over its height loss")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -233,15 +187,9 @@ class Cycling(Table):
 class Measure(Table):
     """Table ``[test]``: how stiffness and strength are measured."""
 
-    stiffness_low_n: Force = Field(
-        default=100.0, ge=0, le=20_000, description="lower load of the secant stiffness"
-    )
-    stiffness_high_n: Force = Field(
-        default=600.0, ge=SMALLEST_FORCE_N, le=20_000, description="its upper load"
-    )
-    strength_strain: Number = Field(
-        default=0.04, ge=0.005, le=0.3, description="strength: maximum up to this strain"
-    )
+    stiffness_low_n: Force = Field(default=100.0, ge=0, le=20_000, description="lower load of the secant stiffness")
+    stiffness_high_n: Force = Field(default=600.0, ge=SMALLEST_FORCE_N, le=20_000, description="its upper load")
+    strength_strain: Number = Field(default=0.04, ge=0.005, le=0.3, description="strength: maximum up to this strain")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -262,18 +210,14 @@ class Mesh(Table):
 class Solver(Table):
     """Tolerances and limits of the equilibrium search."""
 
-    threads: Count = Field(
-        default=0, ge=0, le=1024, description="compute threads; 0 = all that the machine has"
-    )
+    threads: Count = Field(default=0, ge=0, le=1024, description="compute threads; 0 = all that the machine has")
     residual_tolerance: Number = Field(
         default=1e-6, ge=1e-12, le=1e-2, description="out-of-balance force over the applied load"
     )
     residual_floor_n: Number = Field(default=1e-3, ge=1e-9, le=10, description="tolerance near zero load")
     max_iterations: Count = Field(default=25, ge=3, le=500, description="Newton iterations of one step")
     initial_step: Number = Field(default=0.1, gt=0, le=1, description="first load step, share of a stage")
-    min_step: Number = Field(
-        default=1e-4, ge=1e-9, le=0.5, description="smallest load step, share of a stage"
-    )
+    min_step: Number = Field(default=1e-4, ge=1e-9, le=0.5, description="smallest load step, share of a stage")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -286,7 +230,5 @@ class Output(Table):
     """What is written, and where."""
 
     directory: str | None = Field(default=None, description="results folder; default runs/<study>-<n>")
-    fields: Annotated[bool, Strict()] = Field(
-        default=True, description="write fields_####.vtu after each stage"
-    )
+    fields: Annotated[bool, Strict()] = Field(default=True, description="write fields_####.vtu after each stage")
     pictures: Annotated[bool, Strict()] = Field(default=True, description="write pictures and the report")

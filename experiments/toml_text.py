@@ -116,9 +116,7 @@ def _step(spot: object, part: str, setting: str, path: Sequence[str | int]) -> s
     if not part.isdigit():
         raise StudyError(f"--set {setting}: {place} is a list; name its items by index, as in {place}.0")
     if int(part) > len(spot):
-        raise StudyError(
-            f"--set {setting}: {place} has {len(spot)} items, counted from 0; index {part} is too large"
-        )
+        raise StudyError(f"--set {setting}: {place} has {len(spot)} items, counted from 0; index {part} is too large")
     return int(part)
 
 

@@ -1,14 +1,14 @@
 """Cyclic loading: every cycle solved (direct), or peak-load equilibria joined by jumps over many cycles.
 
-Creep and fatigue act at the peak, for the dwell share of each period (t = dwell N / f), in both methods; so the two differ only
-by the length of the time step. The jump's length follows an embedded error estimate in logarithmic cycle number, where
-primary creep is a straight line.
+Creep and fatigue act at the peak, for the dwell share of each period (t = dwell N / f), in both methods; so the
+two differ only by the length of the time step. The jump's length follows an embedded error estimate in logarithmic
+cycle number, where primary creep is a straight line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import log1p
 
 import numpy as np
@@ -46,7 +46,7 @@ class CycleSettings:
     tolerance: float = 0.01
     largest_growth: float = 2.0
     report: tuple[int, ...] = ()
-    march: MarchSettings = MarchSettings()
+    march: MarchSettings = field(default_factory=MarchSettings)
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def _jump(
             bottom = settle(structure, found.state, peak, valley, solver, settings.march).equilibrium
             equilibria += 1
         yield CycleState(cycle, found, bottom, equilibria, error)
-        jump = max(int(round(jump * _factor(error, settings))), 1)
+        jump = max(round(jump * _factor(error, settings)), 1)
 
 
 def _relative(error: np.ndarray, growth: np.ndarray) -> float:

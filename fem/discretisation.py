@@ -36,11 +36,11 @@ class Discretisation:
     weight
         (m, q) integration weights in that configuration, mm3.
     enhanced_index
-        (m,) row of ``projection`` for enhanced cells, else -1.
-    projection
-        (max(k, 1), 6q, 6q) strain projection of the enhanced cells.
+        (m,) row of ``modes`` and ``filters`` for enhanced cells, else -1.
+    modes, filters
+        (max(k, 1), 6q, 9) and (max(k, 1), 9, 6q): an enhanced cell assumes the strains E - modes filters E.
     poisson_ratio
-        Of the isotropic stiffness behind that projection.
+        Of the isotropic stiffness behind the filters.
     """
 
     points_mm: Array
@@ -49,7 +49,8 @@ class Discretisation:
     gradient: Array
     weight: Array
     enhanced_index: Ids
-    projection: Array
+    modes: Array
+    filters: Array
     poisson_ratio: float
 
     @property
@@ -80,13 +81,14 @@ class Discretisation:
         element = element_for(self.cells)
         gradient, weight = self.gradient.copy(), self.weight.copy()
         gradient[cell_ids], weight[cell_ids] = _integration(element, current_mm, self.cells[cell_ids], cell_ids)
-        projection = self.projection.copy()
+        modes, filters = self.modes.copy(), self.filters.copy()
         own = cell_ids[self.enhanced_index[cell_ids] >= 0]
         if own.size:
-            projection[self.enhanced_index[own]] = _strain_projection(
+            rows = self.enhanced_index[own]
+            modes[rows], filters[rows] = _enhancement(
                 element, current_mm, self.cells[own], weight[own], self.poisson_ratio
             )
-        return replace(self, gradient=gradient, weight=weight, projection=projection)
+        return replace(self, gradient=gradient, weight=weight, modes=modes, filters=filters)
 
 
 def discretise(
@@ -125,15 +127,14 @@ def discretise(
     index = np.full(len(cells), -1, dtype=np.int64)
     index[enhanced] = np.arange(enhanced.size)
     size = 6 * len(element.weights)
-    projection = np.zeros((max(enhanced.size, 1), size, size))
+    modes = np.zeros((max(enhanced.size, 1), size, N_MODES))
+    filters = np.zeros((max(enhanced.size, 1), N_MODES, size))
     if enhanced.size:
-        projection[:] = _strain_projection(element, points, cells[enhanced], weight[enhanced], poisson_ratio)
-    return Discretisation(points, cells, codes, gradient, weight, index, projection, poisson_ratio)
+        modes[:], filters[:] = _enhancement(element, points, cells[enhanced], weight[enhanced], poisson_ratio)
+    return Discretisation(points, cells, codes, gradient, weight, index, modes, filters, poisson_ratio)
 
 
-def _formulation_codes(
-    element: Element, n_cells: int, formulation: str | NDArray[np.int8]
-) -> NDArray[np.int8]:
+def _formulation_codes(element: Element, n_cells: int, formulation: str | NDArray[np.int8]) -> NDArray[np.int8]:
     if isinstance(formulation, str):
         if formulation not in FORMULATIONS:
             raise InputError(f"formulation {formulation!r} is unknown; allowed: {', '.join(FORMULATIONS)}")
@@ -155,20 +156,23 @@ def _integration(element: Element, points: Array, cells: Ids, names: Ids) -> tup
     if not np.all(det > 0.0):
         worst = np.unravel_index(int(np.argmin(np.where(np.isfinite(det), det, -np.inf))), det.shape)
         raise MeshError(
-            f"cell {names[worst[0]]} has Jacobian {det[worst]:.3g} at quadrature point {worst[1]}; it must be positive. "
+            f"cell {names[worst[0]]} has Jacobian {det[worst]:.3g} at quadrature point {worst[1]}; it must be "
+            "positive. "
             "Check the node order (VTK) and the shape of the cell."
         )
     gradient = np.einsum("qak,mqki->mqai", slope, np.linalg.inv(jacobian))
     return np.ascontiguousarray(gradient), np.ascontiguousarray(det * element.weights)
 
 
-def _strain_projection(element: Element, points: Array, cells: Ids, weight: Array, poisson_ratio: float) -> Array:
-    """(k, 6q, 6q): what turns compatible strains at all points of a cell into assumed ones.
+def _enhancement(
+    element: Element, points: Array, cells: Ids, weight: Array, poisson_ratio: float
+) -> tuple[Array, Array]:
+    """Modes G (k, 6q, 9) and filter F (k, 9, 6q): a cell's compatible strains E become E - G F E.
 
-    M = 1 - G (sum w G^T C G)^-1 sum w G^T C, with G the nine modes of Simo & Rifai (1990) and C an isotropic
-    stiffness (its magnitude cancels). For a linear material of that C this is their element, its parameters
-    condensed beforehand; with any other law it stays an assumed-strain element (Simo & Hughes 1986) without
-    unknowns of its own, so softening cannot localise inside a cell.
+    F = (sum w G^T C G)^-1 sum w G^T C, with G the nine modes of Simo & Rifai (1990) and C an isotropic stiffness
+    (its magnitude cancels). For a linear material of that C this is their element, its parameters condensed
+    beforehand; with any other law it stays an assumed-strain element (Simo & Hughes 1986) without unknowns of its
+    own, so softening cannot localise inside a cell.
     """
     modes = _enhanced_modes(element, points, cells)  # (k, q, 6, p)
     shear = 0.5 - poisson_ratio
@@ -177,8 +181,8 @@ def _strain_projection(element: Element, points: Array, cells: Ids, weight: Arra
     weighted = np.einsum("kq,kqvp,vw->kpqw", weight, modes, stiffness)  # (k, p, q, 6)
     gram = np.einsum("kpqw,kqwr->kpr", weighted, modes)
     size = 6 * len(element.weights)
-    solved = np.linalg.solve(gram, weighted.reshape(len(cells), N_MODES, size))
-    return np.ascontiguousarray(np.eye(size) - modes.reshape(len(cells), size, N_MODES) @ solved)
+    filters = np.linalg.solve(gram, weighted.reshape(len(cells), N_MODES, size))
+    return modes.reshape(len(cells), size, N_MODES), np.ascontiguousarray(filters)
 
 
 def _enhanced_modes(element: Element, points: Array, cells: Ids) -> Array:

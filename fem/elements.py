@@ -85,9 +85,7 @@ def _tet_shape(points: Array) -> Array:
 def _tet_gradient(points: Array) -> Array:
     bary, slope = _barycentric(points)
     corners = (4.0 * bary - 1.0)[:, :, None] * slope[None]
-    edges = np.stack(
-        [4.0 * (bary[:, a, None] * slope[b] + bary[:, b, None] * slope[a]) for a, b in TET_EDGES], axis=1
-    )
+    edges = np.stack([4.0 * (bary[:, a, None] * slope[b] + bary[:, b, None] * slope[a]) for a, b in TET_EDGES], axis=1)
     return np.concatenate([corners, edges], axis=1)
 
 

@@ -220,9 +220,7 @@ class Factory:
     def _rslab(self, csc: sp.csc_array[Any]) -> Callable[[Floats], Floats]:
         path = "ldlt" if is_symmetric(csc) else "lu"
         known = self._patterns.get(path)
-        if known is None or not (
-            np.array_equal(known[0], csc.indptr) and np.array_equal(known[1], csc.indices)
-        ):
+        if known is None or not (np.array_equal(known[0], csc.indptr) and np.array_equal(known[1], csc.indices)):
             symbolic = rslab.analyze(csc, path=path, ordering="metis", threads=self.threads)
             self.analyses += 1
             known = self._patterns[path] = (csc.indptr.copy(), csc.indices.copy(), symbolic)
@@ -415,20 +413,12 @@ class DirectSolver(LaggedDirectSolver):
 
 
 def _check(matrix: SparseMatrix, rhs: Floats, rtol: float) -> None:
-    if (
-        matrix.shape[0] != matrix.shape[1]
-        or rhs.ndim not in (1, 2)
-        or rhs.shape[0] != matrix.shape[0]
-        or not rhs.size
-    ):
+    if matrix.shape[0] != matrix.shape[1] or rhs.ndim not in (1, 2) or rhs.shape[0] != matrix.shape[0] or not rhs.size:
         raise InputError(
-            f"matrix {matrix.shape} and right-hand side {rhs.shape} do not fit; "
-            "allowed are (n, n) with (n,) or (n, k)"
+            f"matrix {matrix.shape} and right-hand side {rhs.shape} do not fit; allowed are (n, n) with (n,) or (n, k)"
         )
     if not 0.0 < rtol < 1.0:
         raise InputError(f"rtol={rtol:g} is outside (0, 1)")
     for name, values in (("stiffness matrix", matrix.data), ("right-hand side", rhs)):
         if not np.all(np.isfinite(values)):
-            raise ConvergenceError(
-                f"the {name} holds NaN or infinity: the last step was too large. Try smaller steps."
-            )
+            raise ConvergenceError(f"the {name} holds NaN or infinity: the last step was too large. Try smaller steps.")

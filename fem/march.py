@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 from kyphos.errors import ConvergenceError
 
@@ -31,7 +31,7 @@ class MarchSettings:
     smallest: float = 1e-3
     easy_iterations: int = 6
     growth: float = 1.5
-    newton: NewtonSettings = NewtonSettings()
+    newton: NewtonSettings = field(default_factory=NewtonSettings)
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,3 @@ def settle(
         last = step
     assert last is not None
     return last
-
-
-def with_newton(settings: MarchSettings, newton: NewtonSettings) -> MarchSettings:
-    """The same step control with other Newton settings."""
-    return replace(settings, newton=newton)

@@ -20,7 +20,8 @@ def _kinematics(mesh: Discretisation, state: State) -> tuple[Array, Array, Array
         mesh.weight,
         mesh.formulation,
         mesh.enhanced_index,
-        mesh.projection,
+        mesh.modes,
+        mesh.filters,
     )
     return strain, f, stretch, frame
 

@@ -178,66 +178,54 @@ def solve_equilibrium(
     raise ConvergenceError(_failure(structure, trial, record), tuple(record))
 
 
-def _system(structure: Structure, trial: _Trial, active: NDArray[np.bool_]) -> tuple[sp.csr_array, sp.csr_array]:
-    """Tangent on the active unknowns (bordered by cavity pressures) and the map from all of q to active rows."""
+def _system(structure: Structure, trial: _Trial, active: NDArray[np.bool_]) -> sp.csr_array:
+    """Tangent on the active unknowns, bordered by cavity pressures."""
     n_motion = structure.size - len(structure.cavities)
-    slopes = sp.csc_array(structure.motion_map(trial.state.motion))
     keep = np.flatnonzero(active[:n_motion])
-    moving = sp.csr_array(slopes[:, keep])
-    coupled = sp.csr_array(moving.T @ trial.evaluation.stiffness)
-    matrix = sp.csr_array(coupled @ moving) + _rigid_block(structure, trial, active, keep)
+    moving = sp.csr_array(structure.motion_map(trial.state.motion)[:, keep])
+    matrix = sp.csr_array(moving.T @ sp.csr_array(trial.evaluation.stiffness @ moving))
+    matrix = matrix + _rigid_stiffness(structure, trial, active, keep)
     open_cavities = np.flatnonzero(active[n_motion:])
     if open_cavities.size:
         column = sp.csr_array(moving.T @ trial.evaluation.volume_slope[:, open_cavities])
         matrix = sp.csr_array(sp.block_array([[matrix, -column], [-column.T, None]]))
-    return sp.csr_array(matrix), sp.csr_array(coupled @ slopes)
+    return matrix
 
 
-def _rigid_block(
+def _rigid_stiffness(
     structure: Structure, trial: _Trial, active: NDArray[np.bool_], keep: NDArray[np.int64]
 ) -> sp.csr_array:
     """Geometric stiffness of platen rotations on the kept unknowns."""
-    place = np.full(structure.size, -1)
-    place[keep] = np.arange(keep.size)
-    rows, columns, values = [], [], []
+    rows, columns, values = [np.zeros(0, int)], [np.zeros(0, int)], [np.zeros(0)]
     blocks = structure.rigid_stiffness(trial.state.motion, trial.evaluation.force_n)
     for platen, block in zip(structure.platens, blocks, strict=True):
         start = structure.platen_slice(platen.name).start + 3
-        for i in range(3):
-            for j in range(3):
-                if active[start + i] and active[start + j]:
-                    rows.append(place[start + i])
-                    columns.append(place[start + j])
-                    values.append(block[i, j])
-    return sp.csr_array(sp.coo_array((values, (rows, columns)), shape=(keep.size, keep.size)))
+        free = np.flatnonzero(active[start : start + 3])
+        place = np.searchsorted(keep, start + free)
+        rows.append(np.repeat(place, free.size))
+        columns.append(np.tile(place, free.size))
+        values.append(block[np.ix_(free, free)].ravel())
+    entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
+    return sp.csr_array(sp.coo_array(entries, shape=(keep.size, keep.size)))
 
 
 def _newton_step(problem: _Problem, trial: _Trial, pending: Array) -> Array:
     """Step in q (N,) for the residual and the pending prescribed motion."""
     structure, active = problem.structure, problem.active
     n_motion = structure.size - len(structure.cavities)
-    matrix, coupling = _system(structure, trial, active)
+    matrix = _system(structure, trial, active)
     rhs = trial.residual[active]
-    n_keep = int(np.count_nonzero(active[:n_motion]))
-    rhs[:n_keep] -= coupling @ pending[:n_motion]
-    rhs[n_keep:] += _volume_change(structure, trial, pending)[active[n_motion:]]
-    fixed_pressure = pending[n_motion:]
-    if np.any(fixed_pressure):
-        slopes = sp.csc_array(structure.motion_map(trial.state.motion))
-        rhs[:n_keep] += (slopes.T @ (trial.evaluation.volume_slope @ fixed_pressure))[active[:n_motion]]
+    if np.any(pending):
+        evaluation, slopes = trial.evaluation, structure.motion_map(trial.state.motion)
+        nodal = slopes @ pending[:n_motion]
+        force = evaluation.stiffness @ nodal - evaluation.volume_slope @ pending[n_motion:]
+        n_keep = int(np.count_nonzero(active[:n_motion]))
+        rhs[:n_keep] -= (slopes.T @ force)[active[:n_motion]]
+        rhs[n_keep:] += (evaluation.volume_slope.T @ nodal)[active[n_motion:]]
     step = pending.copy()
     if rhs.size:
         step[active] = problem.solver.solve(matrix, rhs, rtol=problem.settings.linear_tolerance)
     return step
-
-
-def _volume_change(structure: Structure, trial: _Trial, pending: Array) -> Array:
-    """(b,) change of cavity volume by the pending prescribed motion."""
-    if not structure.cavities:
-        return np.zeros(0)
-    n_motion = structure.size - len(structure.cavities)
-    slopes = structure.motion_map(trial.state.motion)
-    return np.asarray(trial.evaluation.volume_slope.T @ (slopes @ pending[:n_motion]))
 
 
 def _search(problem: _Problem, trial: _Trial, step: Array) -> _Trial | None:
@@ -278,6 +266,7 @@ def _failure(structure: Structure, trial: _Trial, record: list[float]) -> str:
     place = f"point {worst // 3}" if worst < n else "a platen or a cavity"
     tail = ", ".join(f"{r:.3g}" for r in record[-4:]) or "none (a cell inverted or a law failed)"
     return (
-        f"no equilibrium after {len(record)} iterations: largest out-of-balance force {trial.largest_n:.3g} N at {place}. "
+        f"no equilibrium after {len(record)} iterations: largest out-of-balance force {trial.largest_n:.3g} N at "
+        f"{place}. "
         f"Residuals (N): {tail}. Try smaller steps (solver.min_step), more iterations or a finer mesh there."
     )

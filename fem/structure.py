@@ -1,7 +1,7 @@
 """A structure: discretised cells, one material, rigid platens, fluid cavities; its state and its loads.
 
-The unknowns are q = [3 displacements per node, 6 motions per platen, 1 pressure per cavity]. Nodes of a platen follow it,
-so their own entries are never active.
+The unknowns are q = [3 displacements per node, 6 motions per platen, 1 pressure per cavity]. Nodes of a platen follow
+it, so their own entries are never active.
 """
 
 from __future__ import annotations
@@ -217,9 +217,7 @@ class Structure:
         displacement = q[:n].reshape(-1, 3).copy()
         for platen, m in zip(self.platens, motion, strict=True):
             displacement[platen.nodes] = platen_displacement(platen, self.mesh.points_mm, m)
-        return State(
-            displacement, motion, q[n + 6 * len(self.platens) :], state.history
-        )
+        return State(displacement, motion, q[n + 6 * len(self.platens) :], state.history)
 
     def motion_map(self, motion: Array) -> sp.csr_array:
         """(3n, 3n + 6p) derivative of all nodal displacements with respect to q (without pressures)."""
@@ -258,9 +256,10 @@ class Structure:
         average = np.average(trace, axis=1, weights=mesh.weight[mean])[:, None] if mean.any() else trace
         assumed[mean, :, :3] += ((average - trace) / 3.0)[:, :, None]
         enhanced = np.flatnonzero(mesh.enhanced_index >= 0)
-        flat = assumed[enhanced].reshape(enhanced.size, mesh.projection.shape[1])
-        projected = np.einsum("kij,kj->ki", mesh.projection[: enhanced.size], flat)
-        assumed[enhanced] = projected.reshape(enhanced.size, *assumed.shape[1:])
+        if enhanced.size:
+            flat = assumed[enhanced].reshape(enhanced.size, -1, 1)
+            flat = flat - mesh.modes @ (mesh.filters @ flat)
+            assumed[enhanced] = flat.reshape(enhanced.size, *assumed.shape[1:])
         return assumed
 
     @cached_property
@@ -277,7 +276,8 @@ class Structure:
             mesh.weight,
             mesh.formulation,
             mesh.enhanced_index,
-            mesh.projection,
+            mesh.modes,
+            mesh.filters,
         )
         if np.any(status != OK):
             return None
@@ -299,13 +299,12 @@ class Structure:
             mesh.formulation,
             pressure,
             mesh.enhanced_index,
-            mesh.projection,
+            mesh.modes,
+            mesh.filters,
         )
         return self._assembled(elements, response, strain)
 
-    def _assembled(
-        self, elements: tuple[Array, Array, Array, Array], response: Response, strain: Array
-    ) -> Evaluation:
+    def _assembled(self, elements: tuple[Array, Array, Array, Array], response: Response, strain: Array) -> Evaluation:
         force_e, stiffness_e, volume_e, slope_e = elements
         n = 3 * self.n_nodes
         indptr, indices, positions = self._pattern
@@ -321,9 +320,7 @@ class Structure:
         return Evaluation(force, matrix, volumes, sp.csr_array(slope.T), response, strain)
 
 
-def _stiffness_pattern(
-    cells: Ids, n_nodes: int
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+def _stiffness_pattern(cells: Ids, n_nodes: int) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
     """CSR pattern of the assembled stiffness and, per cell, where each of its (3a)^2 entries goes."""
     m, a = cells.shape
     rows, columns = np.repeat(cells, a, axis=1).ravel(), np.tile(cells, (1, a)).ravel()

@@ -69,14 +69,10 @@ def bone_rows(
         Density or size is missing, not finite or not positive, or a result leaves the range of the law.
     """
     if card.kind != CRUSHABLE_BONE.name:
-        raise MaterialError(
-            f"card {card.name!r} is {card.kind}; bone needs a card of kind {CRUSHABLE_BONE.name}"
-        )
+        raise MaterialError(f"card {card.name!r} is {card.kind}; bone needs a card of kind {CRUSHABLE_BONE.name}")
     size = np.atleast_1d(np.asarray(cell_size_mm, dtype=np.float64))
     density = np.broadcast_to(np.asarray(density_g_per_cc, dtype=np.float64), size.shape)
-    vbmd = np.broadcast_to(
-        np.asarray(np.nan if vbmd_mg_per_cc is None else vbmd_mg_per_cc, float), size.shape
-    )
+    vbmd = np.broadcast_to(np.asarray(np.nan if vbmd_mg_per_cc is None else vbmd_mg_per_cc, float), size.shape)
     _check_input(card, "cell_size_mm", size, 1e-3, 100.0, True)
     _check_input(card, "density_g_per_cc", density, -2.0, 3.0, _needs_density(card))
     _check_input(card, "vbmd_mg_per_cc", vbmd, -2000.0, 3000.0, card.modulus_law == "classes")

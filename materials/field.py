@@ -58,9 +58,7 @@ def _as_block(law: Law, cells: ArrayLike, parameters: ArrayLike) -> Block:
         values = np.tile(values, (ids.size, 1))
     law.check(values)
     if values.shape[0] != ids.size:
-        raise MaterialError(
-            f"{law.name}: {ids.size} cells but {values.shape[0]} rows of parameters; give one row each"
-        )
+        raise MaterialError(f"{law.name}: {ids.size} cells but {values.shape[0]} rows of parameters; give one row each")
     return Block(law, ids, values)
 
 
@@ -109,8 +107,7 @@ class MaterialField:
         wrong = np.flatnonzero(count != 1)
         if wrong.size:
             raise MaterialError(
-                f"cell {wrong[0]} is in {count[wrong[0]]} blocks ({wrong.size} such cells); "
-                "each cell needs exactly one"
+                f"cell {wrong[0]} is in {count[wrong[0]]} blocks ({wrong.size} such cells); each cell needs exactly one"
             )
         object.__setattr__(self, "blocks", blocks)
 
@@ -155,9 +152,7 @@ class MaterialField:
     def _checked(name: str, values: Floats, shape: tuple[int, ...]) -> Floats:
         array = np.ascontiguousarray(values, dtype=np.float64)
         if array.shape != shape:
-            raise MaterialError(
-                f"{name} has shape {array.shape}; expected {shape} (cells, points, components)"
-            )
+            raise MaterialError(f"{name} has shape {array.shape}; expected {shape} (cells, points, components)")
         return array
 
     def state_field(self, state: Floats, name: str) -> Floats:
@@ -173,9 +168,7 @@ class MaterialField:
         known = [(block, place) for block in self.blocks if (place := block.law.place(name)) is not None]
         if not known:
             names = sorted({variable.name for block in self.blocks for variable in block.law.state})
-            raise MaterialError(
-                f"no material here has the state {name!r}; there are: {', '.join(names) or 'none'}"
-            )
+            raise MaterialError(f"no material here has the state {name!r}; there are: {', '.join(names) or 'none'}")
         width = max(place.stop - place.start for _, place in known)
         values = np.zeros((self.n_cells, self.n_points, width))
         for block, place in known:

@@ -76,11 +76,7 @@ def _predict(point: _Point) -> Floats:
     """First guess (6,): the prescribed strains, and what the tangent at the start says of the others."""
     response, residual = point.answer(point.strain)
     jump = np.where(point.controlled, 0.0, point.targets - point.strain)
-    return (
-        point.strain
-        + jump
-        + _step_of(point, response, residual + (response.tangent[0, 0] @ jump)[point.controlled])
-    )
+    return point.strain + jump + _step_of(point, response, residual + (response.tangent[0, 0] @ jump)[point.controlled])
 
 
 def _solve_step(point: _Point) -> tuple[Floats, Floats, Floats, Floats]:
@@ -143,12 +139,8 @@ def drive(
     controlled[[_AXES[name] for name in stress_controlled]] = True
     times = np.broadcast_to(np.asarray(dt_s, dtype=np.float64), wanted.shape[:1])
     counts = np.broadcast_to(np.asarray(cycles, dtype=np.float64), wanted.shape[:1])
-    field = MaterialField(
-        (Block(law, np.zeros(1, dtype=np.int64), np.asarray(parameters, dtype=np.float64)),), 1, 1
-    )
-    strain, state = (
-        (np.zeros(6), field.initial_state()[0, 0]) if after is None else (after.strain[-1], after.state[-1])
-    )
+    field = MaterialField((Block(law, np.zeros(1, dtype=np.int64), np.asarray(parameters, dtype=np.float64)),), 1, 1)
+    strain, state = (np.zeros(6), field.initial_state()[0, 0]) if after is None else (after.strain[-1], after.state[-1])
     steps = []
     for target, dt, count in zip(wanted, times, counts, strict=True):
         step = _solve_step(_Point(field, strain, state, target, controlled, float(dt), float(count)))

@@ -91,8 +91,7 @@ class Law:
         """Raise MaterialError unless parameters (k, p) are finite and inside their physical ranges."""
         if parameters.ndim != 2 or parameters.shape[1] != len(self.parameters):
             raise MaterialError(
-                f"{self.name}: parameters have shape {parameters.shape}; "
-                f"expected (cells, {len(self.parameters)})"
+                f"{self.name}: parameters have shape {parameters.shape}; expected (cells, {len(self.parameters)})"
             )
         for column, parameter in zip(parameters.T, self.parameters, strict=True):
             bad = np.flatnonzero(~((column >= parameter.low) & (column <= parameter.high)))

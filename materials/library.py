@@ -96,9 +96,7 @@ class Card:
     def law(self) -> Law:
         """The law of this card; raises MaterialError for a card that only modifies others."""
         if self.kind not in LAWS:
-            raise MaterialError(
-                f"card {self.name!r} ({self.kind}) is no material by itself; see `interdigitated`"
-            )
+            raise MaterialError(f"card {self.name!r} ({self.kind}) is no material by itself; see `interdigitated`")
         return LAWS[self.kind]
 
     def __getitem__(self, name: str) -> float:
@@ -108,9 +106,7 @@ class Card:
     def row(self) -> Floats:
         """Parameters (p,) of the law; for bone, whose parameters depend on density, see `bone_rows`."""
         if self.kind == "CrushableBone":
-            raise MaterialError(
-                f"card {self.name!r} depends on density and cell size; use bone_rows(card, ...)"
-            )
+            raise MaterialError(f"card {self.name!r} depends on density and cell size; use bone_rows(card, ...)")
         return self.law.row(**{name: constant.value for name, constant in self.constants.items()})
 
     def with_values(self, **values: float) -> Card:
@@ -132,9 +128,7 @@ def _unknown(where: str, name: str, known: Mapping[str, object]) -> str:
 
 def _check_range(where: str, constant: Constant) -> None:
     if not constant.low <= constant.value <= constant.high:
-        slips = (
-            {1000.0: "was it given in GPa? ", 1e-6: "was it given in Pa? "} if constant.unit == "MPa" else {}
-        )
+        slips = {1000.0: "was it given in GPa? ", 1e-6: "was it given in Pa? "} if constant.unit == "MPa" else {}
         hint = [text for k, text in slips.items() if constant.low <= k * constant.value <= constant.high]
         raise MaterialError(
             f"{where}={constant.value:g} is outside [{constant.low:g}, {constant.high:g}] {constant.unit}; "
@@ -208,16 +202,12 @@ def parse_card(name: str, text: str) -> Card:
     own = table.get("parameters", {})
     if extra := sorted(set(own) - set(units)):
         raise MaterialError(_unknown(where, extra[0], units))
-    constants = {
-        key: _constant(f"{where}: {key}", own[key], unit) for key, unit in units.items() if key in own
-    }
+    constants = {key: _constant(f"{where}: {key}", own[key], unit) for key, unit in units.items() if key in own}
     inherited = {key: base.constants[key] for key in units if base and key in base.constants}
     if missing := [key for key in units if key not in constants and key not in inherited]:
         raise MaterialError(f"{where}: parameter {missing[0]!r} is missing")
     merged = {key: constants.get(key) or inherited[key] for key in units}
-    return Card(
-        name, head["kind"], head["meaning"], merged, head.get("modulus_law", ""), head.get("yield_law", "")
-    )
+    return Card(name, head["kind"], head["meaning"], merged, head.get("modulus_law", ""), head.get("yield_law", ""))
 
 
 def list_cards() -> tuple[str, ...]:
@@ -250,9 +240,7 @@ def describe_card(name: str) -> str:
     """All constants of a card as text: value, range, unit, flag, source."""
     card = load_card(name)
     laws = "".join(
-        f", {key} {value}"
-        for key, value in (("modulus", card.modulus_law), ("yield", card.yield_law))
-        if value
+        f", {key} {value}" for key, value in (("modulus", card.modulus_law), ("yield", card.yield_law)) if value
     )
     lines = [f"{card.name}: {card.kind}{laws}", card.meaning, ""]
     width = max(len(key) for key in card.constants)

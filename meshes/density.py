@@ -80,8 +80,7 @@ def _check(vbmd_mg_per_cc: float, cv: float, correlation_mm: float) -> None:
     low, high = VBMD_RANGE_MG_PER_CC
     if not low <= vbmd_mg_per_cc <= high:
         raise MeshError(
-            f"vbmd_mg_per_cc={vbmd_mg_per_cc:g} is outside [{low:g}, {high:g}] mg/cm3; "
-            "was it given in g/cm3 or HU?"
+            f"vbmd_mg_per_cc={vbmd_mg_per_cc:g} is outside [{low:g}, {high:g}] mg/cm3; was it given in g/cm3 or HU?"
         )
     if not 0.0 <= cv <= 1.0:
         raise MeshError(f"density_cv={cv:g} is outside [0, 1]; 0.2 is usual")

@@ -177,8 +177,7 @@ def _check_labels(scan: Scan, numbers: Labels, where: str | Path) -> None:
     low, high = VBMD_RANGE_MG_PER_CC
     if not low <= mean <= high:
         raise DataError(
-            f"the mean trabecular density, {mean:.4g}, is outside [{low:g}, {high:g}] mg/cm3; "
-            "is the image calibrated?"
+            f"the mean trabecular density, {mean:.4g}, is outside [{low:g}, {high:g}] mg/cm3; is the image calibrated?"
         )
 
 

@@ -132,9 +132,7 @@ def _stage(kind: str) -> str:
     """A stage's own keys; those that all stages share are told once, unless their default differs."""
     model = KINDS[kind]
     same = [
-        name
-        for name, field in StageTable.model_fields.items()
-        if model.model_fields[name].default == field.default
+        name for name, field in StageTable.model_fields.items() if model.model_fields[name].default == field.default
     ]
     meaning = (getdoc(model) or "").replace("``", "`")
     return f"{meaning}\n\n{_keys(model, ['kind', *same])}"
@@ -166,7 +164,7 @@ def _makers() -> dict[str, Callable[[], str]]:
     makers["cards"] = _cards
     for card, base in (("trabecular", None), ("shell", "trabecular"), ("endplate", "trabecular")):
         makers[f"card.{card}"] = lambda card=card, base=base: _constants(card, base)  # type: ignore[misc]
-    for card in ("interdigitated", "pmma", "pmma-low-modulus", "calcium-phosphate", "void"):
+    for card in ("interdigitated", "pmma", "pmma-low-modulus", "calcium-phosphate"):
         makers[f"card.{card}"] = lambda card=card: _constants(card)  # type: ignore[misc]
     return makers
 

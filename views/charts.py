@@ -55,9 +55,7 @@ def load_chart(run: Result) -> Figure | None:
             rows = history[history["stage"] == name]
             joined = pd.concat([before, rows]) if len(before) else rows
             label = name.replace("_", " ")
-            axes.plot(
-                joined["displacement_mm"], joined["load_n"], color=colour, label=label, marker=".", ms=4
-            )
+            axes.plot(joined["displacement_mm"], joined["load_n"], color=colour, label=label, marker=".", ms=4)
             before = rows.tail(1)
         axes.set(title="Load against displacement", xlabel="approach of the platens [mm]", ylabel="load [N]")
         axes.set_ylim(bottom=min(0.0, float(history["load_n"].min())))
@@ -123,9 +121,7 @@ def cycled_rows(run: Result) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _share(run: Result, rows: pd.DataFrame, place: str) -> pd.Series[float]:
     """Retention of each row; without a treatment, the loss since the fracture."""
     height = rows[f"height_{place}_mm"]
-    intact, fractured, treated = (
-        height_mm(run, state, place) for state in ("intact", "fractured", "treated")
-    )
+    intact, fractured, treated = (height_mm(run, state, place) for state in ("intact", "fractured", "treated"))
     if _was_treated(run):
         return (height - fractured) / (treated - fractured)
     return (fractured - height) / intact
@@ -136,9 +132,7 @@ def _was_treated(run: Result) -> bool:
 
 
 def _share_title(treated: bool) -> str:
-    return (
-        "Share of the restored height that is left" if treated else "Loss since the fracture, share of intact"
-    )
+    return "Share of the restored height that is left" if treated else "Loss since the fracture, share of intact"
 
 
 def _label(axes: Axes, state: str, height: float, place: str) -> None:

@@ -62,9 +62,7 @@ def _parts(run: Result) -> dict[str, str]:
         "overview": _figure(pictures / OVERVIEW, "The main stages, on one scale; the cut is mid-sagittal."),
         "outcomes": _outcomes(run),
         "charts": "\n".join(_figure(pictures / name, CAPTIONS[name]) for name in CHARTS),
-        "stages": "\n".join(
-            _figure(path, _stage_words(path)) for path in sorted(pictures.glob("stage_*.png"))
-        ),
+        "stages": "\n".join(_figure(path, _stage_words(path)) for path in sorted(pictures.glob("stage_*.png"))),
         "boundary": escape(boundary_conditions(run)),
         "load_cases": _load_cases(run),
         "solution": escape(_solution(run)),

@@ -2,7 +2,7 @@
 
 All work is done in the eigenbasis of C, where the derivative of E is diagonal (see ``strain.py``). Mean
 dilatation: Simo, Taylor & Pister 1985, written for log strain (E = dev E + 1/3 ln(v/V) 1). Enhanced strain: the
-enhanced modes are projected out of the log strain (see ``discretisation.py``), so a cell has no unknowns of its own.
+enhanced modes are filtered out of the log strain (see ``discretisation.py``), so a cell has no unknowns of its own.
 """
 
 from __future__ import annotations
@@ -75,9 +75,7 @@ def _principal_b(f, frame, gradient, b, grad):
     """b (6, 3a): variation of Green-Lagrange strain in the eigenbasis; grad (a, 3): gradients in that basis."""
     for a in range(gradient.shape[0]):
         for i in range(3):
-            grad[a, i] = (
-                gradient[a, 0] * frame[0, i] + gradient[a, 1] * frame[1, i] + gradient[a, 2] * frame[2, i]
-            )
+            grad[a, i] = gradient[a, 0] * frame[0, i] + gradient[a, 1] * frame[1, i] + gradient[a, 2] * frame[2, i]
     for k in range(3):
         g0 = f[k, 0] * frame[0, 0] + f[k, 1] * frame[1, 0] + f[k, 2] * frame[2, 0]
         g1 = f[k, 0] * frame[0, 1] + f[k, 1] * frame[1, 1] + f[k, 2] * frame[2, 1]
@@ -256,56 +254,69 @@ def _cell(gradient, weight, f, stretch, frame, stress, tangent, mean, slope, vol
 
 
 @njit(cache=True)
-def _projected_b(gradient, f, stretch, frame, projection, out):
-    """out (6q, 3a) = projection times the variation of the compatible log strain, in global axes."""
+def _assumed_b(gradient, f, stretch, frame, modes, filters, out):
+    """out (6q, 3a): variation of the assumed log strain, in global axes."""
     n_points, n_nodes = gradient.shape[0], gradient.shape[1]
-    n = 3 * n_nodes
+    n, n_modes = 3 * n_nodes, modes.shape[1]
     b, grad, scale, m_inv = np.empty((6, n)), np.empty((n_nodes, 3)), np.empty(6), np.empty((6, 6))
-    row = np.empty(n)
-    out[:, :] = 0.0
+    amount = np.zeros((n_modes, n))
     for q in range(n_points):
         _principal_b(f[q], frame[q], gradient[q], b, grad)
         _scales(stretch[q], scale)
         _rotation_6(frame[q].T, m_inv)
         for v in range(6):
+            row = out[6 * q + v]
             row[:] = 0.0
             for u in range(6):
                 factor = m_inv[v, u] * scale[u]
                 for i in range(n):
                     row[i] += factor * b[u, i]
-            for k in range(out.shape[0]):
-                factor = projection[k, 6 * q + v]
-                if factor != 0.0:
-                    for i in range(n):
-                        out[k, i] += factor * row[i]
+            for p in range(n_modes):
+                factor = filters[p, 6 * q + v]
+                for i in range(n):
+                    amount[p, i] += factor * row[i]
+    for k in range(out.shape[0]):
+        for p in range(n_modes):
+            factor = modes[k, p]
+            for i in range(n):
+                out[k, i] -= factor * amount[p, i]
 
 
 @njit(cache=True)
-def _enhanced_cell(gradient, weight, f, stretch, frame, stress, tangent, projection, force, stiffness):
-    """Force (3a,) and stiffness (3a, 3a) of one cell whose strain is projected: projection (6q, 6q)."""
+def _pulled_stress(weight, stress, modes, filters, out):
+    """out (6q,) = w T - filters^T modes^T (w T): what the variation of the compatible strain is paired with."""
+    size, n_modes = modes.shape
+    amount = np.zeros(n_modes)
+    for k in range(size):
+        out[k] = weight[k // 6] * stress[k // 6, k % 6]
+        for p in range(n_modes):
+            amount[p] += modes[k, p] * out[k]
+    for p in range(n_modes):
+        for k in range(size):
+            out[k] -= filters[p, k] * amount[p]
+
+
+@njit(cache=True)
+def _enhanced_cell(gradient, weight, f, stretch, frame, stress, tangent, modes, filters, force, stiffness):
+    """Force (3a,) and stiffness (3a, 3a) of one cell with assumed strain: modes (6q, p), filters (p, 6q)."""
     n_points, n_nodes = gradient.shape[0], gradient.shape[1]
     n = 3 * n_nodes
-    b_all, work = np.empty((6 * n_points, n)), np.empty((6, n))
-    _projected_b(gradient, f, stretch, frame, projection, b_all)
+    b_all, work, pulled = np.empty((6 * n_points, n)), np.empty((6, n)), np.empty(6 * n_points)
+    _assumed_b(gradient, f, stretch, frame, modes, filters, b_all)
+    _pulled_stress(weight, stress, modes, filters, pulled)
     b, grad, scale = np.empty((6, n)), np.empty((n_nodes, 3)), np.empty(6)
-    m_inv, c, s, s2, pulled = np.empty((6, 6)), np.empty((6, 6)), np.empty(6), np.empty(6), np.empty(6)
+    m_inv, c, s, s2 = np.empty((6, 6)), np.empty((6, 6)), np.empty(6), np.empty(6)
     for q in range(n_points):
         w = weight[q]
         for i in range(n):
             for v in range(6):
                 force[i] += w * b_all[6 * q + v, i] * stress[q, v]
         _add_product(b_all[6 * q : 6 * q + 6], tangent[q], w, stiffness, work)
-        # what the second derivative of the compatible strain at q is paired with: sum_k w_k M_kq^T T_k
-        for v in range(6):
-            pulled[v] = 0.0
-            for k in range(n_points):
-                for u in range(6):
-                    pulled[v] += weight[k] * projection[6 * k + u, 6 * q + v] * stress[k, u]
         _rotation_6(frame[q].T, m_inv)
         for v in range(6):
             s[v] = 0.0
             for u in range(6):
-                s[v] += m_inv[u, v] * pulled[u]
+                s[v] += m_inv[u, v] * pulled[6 * q + u]
         _principal_b(f[q], frame[q], gradient[q], b, grad)
         _scales(stretch[q], scale)
         for v in range(6):
@@ -318,13 +329,13 @@ def _enhanced_cell(gradient, weight, f, stretch, frame, stress, tangent, project
 
 @njit(cache=True, parallel=True)
 def element_forces(
-    gradient, weight, f, stretch, frame, stress, tangent, formulation, pressure, enhanced_index, projection
+    gradient, weight, f, stretch, frame, stress, tangent, formulation, pressure, enhanced_index, modes, filters
 ):
     """Force, stiffness and volume of every cell.
 
     gradient (m, q, a, 3); weight (m, q); f, frame (m, q, 3, 3); stretch (m, q, 3); stress (m, q, 6) MPa;
     tangent (m, q, 6, 6) MPa; formulation, enhanced_index (m,); pressure (m,) MPa of a fluid that fills the cell
-    (adds -p v to the energy); projection (k, 6q, 6q).
+    (adds -p v to the energy); modes (k, 6q, p); filters (k, p, 6q).
     Returns force (m, 3a) N, stiffness (m, 3a, 3a) N/mm, volume (m,) mm3 and slope (m, 3a) = dv/du mm2.
     """
     m, n = gradient.shape[0], 3 * gradient.shape[2]
@@ -334,7 +345,8 @@ def element_forces(
         volume[e] = volume_gradient(f[e], gradient[e], weight[e], slope[e])
         point = (gradient[e], weight[e], f[e], stretch[e], frame[e], stress[e], tangent[e])
         if formulation[e] == ENHANCED:
-            _enhanced_cell(*point, projection[enhanced_index[e]], force[e], stiffness[e])
+            k = enhanced_index[e]
+            _enhanced_cell(*point, modes[k], filters[k], force[e], stiffness[e])
         else:
             mean = formulation[e] == MEAN_DILATATION
             _cell(*point, mean, slope[e], volume[e], force[e], stiffness[e])

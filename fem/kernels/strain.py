@@ -82,7 +82,7 @@ def second_divided_difference(a, b, c):
 
 @njit(cache=True)
 def _deformation_gradient(x, cell, gradient, f):
-    """F = sum_a x_a (x) grad N_a with ``x`` (n, 3) the *current* positions, so no offset is needed for rebased cells."""
+    """F = sum_a x_a (x) grad N_a with ``x`` (n, 3) the *current* positions: rebased cells need no offset."""
     for i in range(3):
         for j in range(3):
             total = 0.0
@@ -132,24 +132,24 @@ def _cell_strain(x, cell, gradient, weight, f, stretch, frame, strain):
 
 
 @njit(cache=True)
-def _project(projection, strain):
-    """strain (q, 6) <- projection (6q, 6q) strain."""
-    compatible = strain.copy().ravel()
-    n_points = strain.shape[0]
-    for q in range(n_points):
-        for v in range(6):
-            total = 0.0
-            for k in range(compatible.size):
-                total += projection[6 * q + v, k] * compatible[k]
-            strain[q, v] = total
+def _assume(modes, filters, strain):
+    """strain (q, 6) -= modes (6q, p) filters (p, 6q) strain."""
+    size, n_modes = modes.shape
+    amount = np.zeros(n_modes)
+    for p in range(n_modes):
+        for k in range(size):
+            amount[p] += filters[p, k] * strain[k // 6, k % 6]
+    for k in range(size):
+        for p in range(n_modes):
+            strain[k // 6, k % 6] -= modes[k, p] * amount[p]
 
 
 @njit(cache=True, parallel=True)
-def log_strains(x, cells, gradient, weight, formulation, enhanced_index, projection):
+def log_strains(x, cells, gradient, weight, formulation, enhanced_index, modes, filters):
     """Logarithmic strain at every quadrature point.
 
     x (n, 3) current positions mm; cells (m, a); gradient (m, q, a, 3) 1/mm; weight (m, q) mm3;
-    formulation (m,); enhanced_index (m,) row of ``projection`` (k, 6q, 6q), or -1.
+    formulation (m,); enhanced_index (m,) row of ``modes`` (k, 6q, p) and ``filters`` (k, p, 6q), or -1.
     Returns strain (m, q, 6), f (m, q, 3, 3), stretch (m, q, 3; eigenvalues of C), frame (m, q, 3, 3), status (m,).
     """
     m, n_points = weight.shape
@@ -169,5 +169,6 @@ def log_strains(x, cells, gradient, weight, formulation, enhanced_index, project
                 for v in range(3):
                     strain[e, q, v] += shift
         elif formulation[e] == ENHANCED:
-            _project(projection[enhanced_index[e]], strain[e])
+            k = enhanced_index[e]
+            _assume(modes[k], filters[k], strain[e])
     return strain, f, stretch, frame, status

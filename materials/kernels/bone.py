@@ -182,9 +182,7 @@ def _creep(bone: Bone, step: Step, s: float, drive: float) -> tuple[float, float
     aging = c * age * u / (1.0 + u) if u > 0.0 else 0.0
     if s <= 0.0:
         return primary, 0.0, primary + aging
-    secondary = (
-        step.dt_s * bone.secondary_rate_per_s * min(drive, bone.yield_strain) ** bone.secondary_exponent / s
-    )
+    secondary = step.dt_s * bone.secondary_rate_per_s * min(drive, bone.yield_strain) ** bone.secondary_exponent / s
     rise = bone.secondary_exponent * secondary if drive < bone.yield_strain else 0.0
     return primary, secondary, primary + aging + rise
 
@@ -240,9 +238,7 @@ def _flow_state(
 
 
 @njit(cache=True, error_model="numpy")
-def _yield_slopes(
-    point: Point, h: float, plastic: float, trace: float, volumetric: Vector
-) -> tuple[float, float]:
+def _yield_slopes(point: Point, h: float, plastic: float, trace: float, volumetric: Vector) -> tuple[float, float]:
     """Derivatives by y of the plastic multiplier and of the compaction."""
     kappa_y = point.s * (1.0 - h * point.b)
     trace_y = trace * point.b - dot(volumetric, point.w)
@@ -284,9 +280,7 @@ def _column_sums(surface: Block) -> Vector:
 
 
 @njit(cache=True, error_model="numpy")
-def _write_elastic(
-    bone: Bone, point: Point, psi: float, h: float, stress: np.ndarray, tangent: np.ndarray
-) -> None:
+def _write_elastic(bone: Bone, point: Point, psi: float, h: float, stress: np.ndarray, tangent: np.ndarray) -> None:
     """Stress and tangent without plastic flow; h = y - A - dL/ds carries the creep."""
     store_vector(point.stress, psi * bone.modulus_mpa, stress, 0)
     store_block(point.inverse, psi * bone.modulus_mpa, tangent)
@@ -332,9 +326,7 @@ def _fatigue(bone: Bone, state: np.ndarray, cycles: float) -> float:
 
 
 @njit(cache=True, error_model="numpy")
-def _start(
-    bone: Bone, strain: np.ndarray, state: np.ndarray, dt_s: float, cycles: float
-) -> tuple[Vector, Step]:
+def _start(bone: Bone, strain: np.ndarray, state: np.ndarray, dt_s: float, cycles: float) -> tuple[Vector, Step]:
     """Trial elastic strain and the history at the start of the step."""
     e = vector_sum(load_vector(strain, 0), -1.0, load_vector(state, PLASTIC))
     chain = 0.0

@@ -72,9 +72,7 @@ def _add_pair(factor: float, a: np.ndarray, b: np.ndarray, tangent: np.ndarray) 
 
 
 @njit(cache=True, error_model="numpy")
-def mooney_rivlin_point(
-    strain: np.ndarray, constants: np.ndarray, stress: np.ndarray, tangent: np.ndarray
-) -> int:
+def mooney_rivlin_point(strain: np.ndarray, constants: np.ndarray, stress: np.ndarray, tangent: np.ndarray) -> int:
     """W = C10 (I1bar - 3) + C01 (I2bar - 3) + K/2 (ln J)^2 at one point.
 
     constants: C10, C01, K in MPa. With principal log strains e_i and their deviators d_i,

@@ -20,9 +20,7 @@ def _isotropic(bulk: float, shear: float, tangent: np.ndarray) -> None:
 
 
 @njit(cache=True, error_model="numpy")
-def _relative_stress(
-    strain: np.ndarray, state: np.ndarray, shear: float, kinematic: float, xi: np.ndarray
-) -> float:
+def _relative_stress(strain: np.ndarray, state: np.ndarray, shear: float, kinematic: float, xi: np.ndarray) -> float:
     """Trial deviator less the back stress into `xi` (6,); returns its von Mises norm, MPa."""
     mean = (strain[0] + strain[1] + strain[2]) / 3.0
     back = 2.0 / 3.0 * kinematic
@@ -112,6 +110,4 @@ def j2_batch(
     for i in prange(cells.size * points):
         k = i // points
         c, p = cells[k], i % points
-        status[c, p] = j2_point(
-            strain[c, p], state[c, p], constants[k], stress[c, p], tangent[c, p], new_state[c, p]
-        )
+        status[c, p] = j2_point(strain[c, p], state[c, p], constants[k], stress[c, p], tangent[c, p], new_state[c, p])

@@ -108,7 +108,5 @@ def _read(study: str | Path | StudySpec, overrides: list[str]) -> StudySpec:
     if not isinstance(study, StudySpec):
         return experiments.read_study(study, overrides)
     if overrides:
-        raise StudyError(
-            "overrides apply while a study is read; give its file or name instead of a StudySpec"
-        )
+        raise StudyError("overrides apply while a study is read; give its file or name instead of a StudySpec")
     return study

@@ -64,9 +64,7 @@ def factorisation_s(size: int = 30) -> float:
 
     line = sp.diags([-1.0, 2.0, -1.0], [-1, 0, 1], shape=(size, size))
     one = sp.identity(size)
-    cube = (
-        sp.kron(sp.kron(line, one), one) + sp.kron(sp.kron(one, line), one) + sp.kron(sp.kron(one, one), line)
-    )
+    cube = sp.kron(sp.kron(line, one), one) + sp.kron(sp.kron(one, line), one) + sp.kron(sp.kron(one, one), line)
     matrix = sp.csc_matrix(cube)
     start = time.perf_counter()
     splu(matrix, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})

@@ -93,9 +93,7 @@ def check(study: StudyArgument, settings: Settings = None) -> None:
 
     spec = read_study(study, settings or [])
     _check_cement(spec)
-    typer.echo(
-        f"{spec.name}: good; {len(spec.stage)} stages: {', '.join(stage.name for stage in spec.stage)}"
-    )
+    typer.echo(f"{spec.name}: good; {len(spec.stage)} stages: {', '.join(stage.name for stage in spec.stage)}")
 
 
 @command

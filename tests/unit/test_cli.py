@@ -63,9 +63,7 @@ def test_help_is_quick_and_lists_every_command():
 
 
 def test_importing_kyphos_imports_nothing_heavy():
-    code = (
-        "import kyphos, kyphos.cli, sys; print({'numpy', 'numba', 'pyvista', 'pydantic'} & set(sys.modules))"
-    )
+    code = "import kyphos, kyphos.cli, sys; print({'numpy', 'numba', 'pyvista', 'pydantic'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

@@ -30,9 +30,7 @@ def tip_ratio(
     force = traction_forces(points, tip, np.array([0.0, 0.0, total / area]))
     root = points[:, 0] < 1e-9
     edges = [np.flatnonzero(root & (points[:, i] < 1e-9)) for i in (1, 2)]
-    held = prescribe(
-        len(points), (np.flatnonzero(root), "x", 0.0), (edges[0], "y", 0.0), (edges[1], "z", 0.0)
-    )
+    held = prescribe(len(points), (np.flatnonzero(root), "x", 0.0), (edges[0], "y", 0.0), (edges[1], "z", 0.0))
     result = solve_static(
         points, cells, Hooke(YOUNG, POISSON), held, force, formulation=formulation, poisson_ratio=assumed
     )
@@ -79,9 +77,7 @@ def test_large_rotation_of_an_elastica():
     force[end, 2] = total / end.size
     root = points[:, 0] < 1e-9
     edges = [np.flatnonzero(root & (points[:, i] < 1e-9)) for i in (1, 2)]
-    held = prescribe(
-        len(points), (np.flatnonzero(root), "x", 0.0), (edges[0], "y", 0.0), (edges[1], "z", 0.0)
-    )
+    held = prescribe(len(points), (np.flatnonzero(root), "x", 0.0), (edges[0], "y", 0.0), (edges[1], "z", 0.0))
     result = solve_static(points, cells, Hooke(YOUNG, POISSON), held, force, formulation="enhanced")
     tip = result.displacement_mm[end].mean(axis=0) / length
     assert tip[2] == pytest.approx(0.30172, rel=0.01)  # shear and 20 straight cells: 1e-3 each

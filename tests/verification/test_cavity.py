@@ -21,9 +21,7 @@ from kyphos.fem import (
 
 INNER, OUTER, YOUNG, POISSON = 1.0, 2.0, 1000.0, 0.3
 FLUID_YOUNG = 1e-7  # so soft that it carries 1e-10 of the pressure
-TIGHT = MarchSettings(
-    newton=NewtonSettings(residual_tolerance=1e-9, minimum_load_n=1e-6, linear_tolerance=1e-10)
-)
+TIGHT = MarchSettings(newton=NewtonSettings(residual_tolerance=1e-9, minimum_load_n=1e-6, linear_tolerance=1e-10))
 
 
 def balloon(points, wall, fluid, extra_fixed=None, formulation="standard"):
@@ -47,9 +45,7 @@ def sphere(n=5):
 def sphere_pressure(growth: float) -> float:
     """Pressure for a relative growth of the hole, 3 u / a, u of Lame (Timoshenko & Goodier, section 136)."""
     a, b = INNER, OUTER
-    per_pressure = (
-        a**3 / (YOUNG * (b**3 - a**3)) * ((1.0 - 2.0 * POISSON) + (1.0 + POISSON) * b**3 / (2.0 * a**3))
-    )
+    per_pressure = a**3 / (YOUNG * (b**3 - a**3)) * ((1.0 - 2.0 * POISSON) + (1.0 + POISSON) * b**3 / (2.0 * a**3))
     return growth / (3.0 * per_pressure)
 
 
@@ -71,9 +67,7 @@ def test_sphere_pressure_is_that_of_lame():
     pressure = found.state.pressure_mpa[0]
     print("sphere", pressure / sphere_pressure(growth) - 1.0)
     assert pressure == pytest.approx(sphere_pressure(growth), rel=0.03)  # facets: (pi / 20)^2 of the sphere
-    np.testing.assert_allclose(
-        structure.cavity_volumes(found.state), (1.0 + growth) * load.volume_mm3, rtol=1e-9
-    )
+    np.testing.assert_allclose(structure.cavity_volumes(found.state), (1.0 + growth) * load.volume_mm3, rtol=1e-9)
 
 
 def test_cylinder_pressure_is_that_of_lame():
@@ -93,17 +87,13 @@ def test_cylinder_pressure_is_that_of_lame():
 def test_prescribed_pressure_and_prescribed_volume_agree():
     """Push the pressure that a volume of +40 % needs: the same volume and the same shape come back."""
     structure, state, load = sphere(3)
-    by_volume = settle(
-        structure, state, load, grown(load, 0.4), DirectSolver(), replace(TIGHT, first=0.5)
-    ).equilibrium
+    by_volume = settle(structure, state, load, grown(load, 0.4), DirectSolver(), replace(TIGHT, first=0.5)).equilibrium
     fixed = load.fixed.copy()
     fixed[-1] = True
     value = load.value.copy()
     value[-1] = by_volume.state.pressure_mpa[0]
     pushed = replace(load, fixed=fixed, value=value)
-    by_pressure = settle(
-        structure, state, load, pushed, DirectSolver(), replace(TIGHT, first=0.25)
-    ).equilibrium
+    by_pressure = settle(structure, state, load, pushed, DirectSolver(), replace(TIGHT, first=0.25)).equilibrium
     np.testing.assert_allclose(by_pressure.state.displacement_mm, by_volume.state.displacement_mm, atol=1e-6)
     np.testing.assert_allclose(structure.cavity_volumes(by_pressure.state), 1.4 * load.volume_mm3, rtol=1e-6)
 

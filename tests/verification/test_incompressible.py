@@ -43,9 +43,7 @@ def test_displacement_and_pressure_are_those_of_lame():
     displacement_error, pressure_error = pressurised("mean_dilatation")
     print("mean_dilatation", displacement_error, pressure_error)
     assert displacement_error < 0.01  # eight cells over the wall, order two: (1/8)^2 / 4
-    assert (
-        pressure_error < 0.03
-    )  # of the uniform mean stress, in the worst cell; that is h^2 of the bore pressure
+    assert pressure_error < 0.03  # of the uniform mean stress, in the worst cell; that is h^2 of the bore pressure
 
 
 @pytest.mark.parametrize("formulation", ["standard", "enhanced"])

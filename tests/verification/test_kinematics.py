@@ -20,9 +20,7 @@ from kyphos.fem import (
 )
 
 LAW = Hooke(1000.0, 0.3)
-TIGHT = MarchSettings(
-    newton=NewtonSettings(residual_tolerance=1e-10, minimum_load_n=1e-6, linear_tolerance=1e-10)
-)
+TIGHT = MarchSettings(newton=NewtonSettings(residual_tolerance=1e-10, minimum_load_n=1e-6, linear_tolerance=1e-10))
 KINDS = ["standard", "mean_dilatation", "enhanced", "tet10"]
 
 

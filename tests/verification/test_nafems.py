@@ -37,9 +37,7 @@ FORMULATION = {"hex8": "enhanced", "tet10": "standard"}
 def case(folder: str, kind: str):
     """Points (the published metre becomes a millimetre), cells, node sets, expected checks, point data."""
     source = meshio.read(DATA / folder / f"mesh_{kind}.vtu")
-    sets = {
-        n: np.array(ids) for n, ids in json.loads((DATA / folder / f"sets_{kind}.json").read_text()).items()
-    }
+    sets = {n: np.array(ids) for n, ids in json.loads((DATA / folder / f"sets_{kind}.json").read_text()).items()}
     checks = json.loads((DATA / folder / "expected.json").read_text())["checks"]
     return np.array(source.points), source.cells[0].data.astype(np.int64), sets, checks, source.point_data
 
@@ -91,9 +89,7 @@ def test_le11_thermal_stress(kind):
     assert stress == pytest.approx(checks[0]["value"], rel=checks[0]["tol_rel"])
 
 
-CORNERS = 0.25e-4 * np.array(
-    [[0, 0], [1, 0], [2, 0], [2, 1], [2, 2], [1, 2], [0, 2], [0, 1], [0, 0]], dtype=float
-)
+CORNERS = 0.25e-4 * np.array([[0, 0], [1, 0], [2, 0], [2, 1], [2, 2], [1, 2], [0, 2], [0, 1], [0, 0]], dtype=float)
 
 
 @pytest.mark.parametrize(("hardening", "row"), [(0.0, 0), (62500.0, 1)])

@@ -24,9 +24,7 @@ from kyphos.materials.field import MaterialField
 from kyphos.materials.laws import J2_PLASTICITY
 
 # so tight that the last iterations show the order; the linear solves must not hide it
-NEWTON = NewtonSettings(
-    residual_tolerance=1e-11, minimum_load_n=1e-9, linear_tolerance=1e-10, max_iterations=30
-)
+NEWTON = NewtonSettings(residual_tolerance=1e-11, minimum_load_n=1e-9, linear_tolerance=1e-10, max_iterations=30)
 ONE_STEP = MarchSettings(newton=NEWTON, smallest=1.0)
 KINDS = ["standard", "mean_dilatation", "enhanced"]
 
@@ -90,9 +88,7 @@ def test_plasticity(formulation):
     bottom, top = (np.flatnonzero(np.isclose(points[:, 2], z)) for z in (0.0, 2.0))
     held = prescribe(len(points), (bottom, "xyz", 0.0), (top, "xyz", 0.1))
     history = law.initial_state()
-    result = solve_static(
-        points, cells, law, held, formulation=formulation, history=history, settings=ONE_STEP
-    )
+    result = solve_static(points, cells, law, held, formulation=formulation, history=history, settings=ONE_STEP)
     assert np.mean(law.state_field(result.state.history, "kappa") > 0.0) > 0.9  # most points flow
     assert is_quadratic(result.equilibrium.residuals_n)
 

@@ -15,9 +15,7 @@ from kyphos.fem import MarchSettings, NewtonSettings, solve_static
 
 DATA = Path(__file__).parent / "data" / "06_patch_macneal_harder"
 # as tight as rounding allows: residuals are 1e-16 of the nodal forces, which are 1e-2 N here and there
-TIGHT = MarchSettings(
-    newton=NewtonSettings(residual_tolerance=1e-11, minimum_load_n=1e-9, linear_tolerance=1e-12)
-)
+TIGHT = MarchSettings(newton=NewtonSettings(residual_tolerance=1e-11, minimum_load_n=1e-9, linear_tolerance=1e-12))
 
 # A symmetric displacement gradient: strain without rotation, so that log strain is ln(1 + G) in closed form.
 GRADIENT = np.array([[2.0, 1.0, 1.0], [1.0, 2.0, 1.0], [1.0, 1.0, 2.0]]) / 2.0
@@ -27,11 +25,7 @@ def log_stress(law: Hooke, gradient: np.ndarray) -> np.ndarray:
     """(6,) C : ln(1 + G) for a symmetric G."""
     value, vector = np.linalg.eigh(gradient)
     e = (vector * np.log1p(value)) @ vector.T
-    return (
-        law.young_mpa
-        * law.stiffness
-        @ np.array([e[0, 0], e[1, 1], e[2, 2], 2 * e[0, 1], 2 * e[1, 2], 2 * e[0, 2]])
-    )
+    return law.young_mpa * law.stiffness @ np.array([e[0, 0], e[1, 1], e[2, 2], 2 * e[0, 1], 2 * e[1, 2], 2 * e[0, 2]])
 
 
 def solved(points, cells, law, field, formulation="standard"):
@@ -57,9 +51,7 @@ def test_distorted_hex8_carry_a_constant_stress(formulation, size):
     np.testing.assert_allclose(result.displacement_mm, points @ (size * GRADIENT), atol=1e-9 * size)
     stress = result.equilibrium.evaluation.response.stress
     expected = log_stress(law, size * GRADIENT)
-    np.testing.assert_allclose(
-        stress, np.broadcast_to(expected, stress.shape), atol=1e-8 * np.abs(expected).max()
-    )
+    np.testing.assert_allclose(stress, np.broadcast_to(expected, stress.shape), atol=1e-8 * np.abs(expected).max())
 
 
 def test_distorted_tet10_carry_a_constant_stress():
@@ -69,9 +61,7 @@ def test_distorted_tet10_carry_a_constant_stress():
     result = solved(points, cells, law, lambda x: x @ (0.2 * GRADIENT))
     np.testing.assert_allclose(result.displacement_mm, points @ (0.2 * GRADIENT), atol=1e-9)
     stress = result.equilibrium.evaluation.response.stress
-    np.testing.assert_allclose(
-        stress, np.broadcast_to(log_stress(law, 0.2 * GRADIENT), stress.shape), rtol=1e-8
-    )
+    np.testing.assert_allclose(stress, np.broadcast_to(log_stress(law, 0.2 * GRADIENT), stress.shape), rtol=1e-8)
 
 
 def macneal_mesh(kind: str):
@@ -83,9 +73,7 @@ def macneal_mesh(kind: str):
         edges = points[tets[:, 1:]] - points[tets[:, :1]]
         volume = np.linalg.det(edges) / 6.0
         tets[volume < 0.0] = tets[volume < 0.0][:, [0, 2, 1, 3]]
-        points, cells = with_midsides(
-            points, tets[np.abs(volume) > 1e-12]
-        )  # flat ones lie on the cube's faces
+        points, cells = with_midsides(points, tets[np.abs(volume) > 1e-12])  # flat ones lie on the cube's faces
         return points, cells, "standard"
     return points, source.cells[0].data.astype(np.int64), kind
 
@@ -115,9 +103,7 @@ def test_macneal_harder_with_the_published_displacement(kind):
     points, cells, formulation = macneal_mesh(kind)
     scaled = {}
     for s in (0.02, 0.01):
-        result = solved(
-            points, cells, Hooke(1e6, 0.25), lambda x, s=s: x @ (s * 1e-3 * GRADIENT), formulation
-        )
+        result = solved(points, cells, Hooke(1e6, 0.25), lambda x, s=s: x @ (s * 1e-3 * GRADIENT), formulation)
         scaled[s] = result.stress_mpa / s
     stress = 2.0 * scaled[0.01] - scaled[0.02]
     np.testing.assert_allclose(stress, np.broadcast_to(PUBLISHED, stress.shape), rtol=1e-8)

@@ -21,9 +21,7 @@ from kyphos.fem import (
 )
 
 SIZE = np.array([2.0, 3.0, 4.0])
-TIGHT = MarchSettings(
-    newton=NewtonSettings(residual_tolerance=1e-10, minimum_load_n=1e-3, linear_tolerance=1e-10)
-)
+TIGHT = MarchSettings(newton=NewtonSettings(residual_tolerance=1e-10, minimum_load_n=1e-3, linear_tolerance=1e-10))
 
 
 def between_platens(top_centre_mm=(1.0, 1.5, 4.0), formulation="enhanced"):

@@ -73,9 +73,7 @@ def test_cement_that_enters_a_deformed_cavity_disturbs_nothing(formulation):
     structure = replace(structure, material=Hooke(filled, 0.3))
     step = settle(structure, state, result.load, result.load, DirectSolver(), TIGHT)
     np.testing.assert_allclose(step.equilibrium.state.displacement_mm, result.displacement_mm, atol=1e-8)
-    assert (
-        np.abs(step.equilibrium.evaluation.response.stress[13]).max() < 1e-5
-    )  # 1e-10 of the neighbours' force
+    assert np.abs(step.equilibrium.evaluation.response.stress[13]).max() < 1e-5  # 1e-10 of the neighbours' force
     relaxed = replace(result.load, value=np.zeros_like(result.load.value))
     back = settle(structure, state, result.load, relaxed, DirectSolver(), TIGHT)
     assert np.abs(back.equilibrium.evaluation.response.stress[13]).max() > 100.0  # the cement now resists

@@ -42,9 +42,7 @@ def test_each_block_of_cycles_is_a_stage_and_an_empty_one_is_skipped():
 
 
 def test_each_stage_carries_its_own_load_case():
-    stages = {
-        stage.name: stage for stage in read_study("kyphoplasty-pmma", ["procedure.preload_n=250"]).stage
-    }
+    stages = {stage.name: stage for stage in read_study("kyphoplasty-pmma", ["procedure.preload_n=250"]).stage}
     assert stages["fracture"].offset_anterior_mm == 10.0
     assert stages["fracture"].control == "displacement"
     assert (stages["hold"].control, stages["hold"].duration_s) == ("displacement", 900.0)

@@ -80,8 +80,7 @@ REFUSED = {
     "unknown table": ("[cemnet]\nvolume_ml = 1.0", ":1: unknown key 'cemnet'; did you mean 'cement'?"),
     "g/cc": (
         "[specimen]\nvbmd_mg_per_cc = 0.08",
-        ":2: [specimen] vbmd_mg_per_cc = 0.08 is outside 20 to 400 "
-        "mg/cm3; if it was given in g/cm3, write 80",
+        ":2: [specimen] vbmd_mg_per_cc = 0.08 is outside 20 to 400 mg/cm3; if it was given in g/cm3, write 80",
     ),
     "kN": (
         "[[cycling]]\n[[cycling]]\nmax_n = 0.6",
@@ -218,8 +217,7 @@ def test_a_resolved_study_cannot_be_half_overridden(tmp_path):
 
 def test_a_study_may_list_its_stages_itself(study):
     spec = study(
-        '[[stage]]\nkind = "hold"\nname = "creep"\nforce_n = 1000.0\nduration_s = 60.0\n'
-        '[[stage]]\nkind = "fracture"\n'
+        '[[stage]]\nkind = "hold"\nname = "creep"\nforce_n = 1000.0\nduration_s = 60.0\n[[stage]]\nkind = "fracture"\n'
     )
     assert [stage.name for stage in spec.stage] == ["creep", "fracture"]
     assert spec.procedure is None

@@ -103,9 +103,7 @@ def test_a_torn_last_row_is_cut_off(spec, tmp_path):
 def test_the_folder_holds_what_is_pinned(spec, tmp_path):
     store = open_run(tmp_path / "new" / "run", spec)
     with store.session():
-        store.append_history(
-            HistoryRow("intact", 0, 100.0, height_anterior_mm=np.float64(1 / 3), iterations=4)
-        )
+        store.append_history(HistoryRow("intact", 0, 100.0, height_anterior_mm=np.float64(1 / 3), iterations=4))
         store.write_outcomes({"strength_intact_n": Outcome(np.float64(2000.5), "N")})
         store.write_fields(0, "intact", lambda path: path.write_text("fields"))
         store.update_manifest(mesh_hash="abc", region_names=["L1.trabecular"])

@@ -36,9 +36,7 @@ def test_gradients_are_the_derivatives(element):
         np.testing.assert_allclose(element.gradient(SAMPLE)[:, :, axis], slope, atol=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("element", "volume", "square"), [(HEX8, 8.0, 8.0 / 3.0), (TET10, 1.0 / 6.0, 1.0 / 60.0)]
-)
+@pytest.mark.parametrize(("element", "volume", "square"), [(HEX8, 8.0, 8.0 / 3.0), (TET10, 1.0 / 6.0, 1.0 / 60.0)])
 def test_quadrature_is_exact_for_quadratic_fields(element, volume, square):
     assert element.weights.sum() == pytest.approx(volume, rel=1e-14)
     np.testing.assert_allclose(element.weights @ element.points**2, square, rtol=1e-14)

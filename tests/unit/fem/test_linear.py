@@ -46,9 +46,7 @@ def unsymmetric(matrix: sp.csc_array, share: float) -> sp.csc_array:
 def bordered(matrix: sp.csc_array, stiffness: float, n_border: int) -> sp.csc_array:
     """Dense rows and columns at the end, with ``stiffness`` on their diagonal."""
     rng = np.random.default_rng(5)
-    border = np.where(
-        rng.random((matrix.shape[0], n_border)) < 0.4, rng.normal(size=(1, n_border)) * 100.0, 0.0
-    )
+    border = np.where(rng.random((matrix.shape[0], n_border)) < 0.4, rng.normal(size=(1, n_border)) * 100.0, 0.0)
     corner = stiffness * np.eye(n_border)
     return sp.csc_array(sp.block_array([[matrix, border], [border.T, corner]], format="csc"))
 
@@ -68,9 +66,7 @@ HARD = {
     "platens": lambda: bordered(lattice(), 1e5, 12),
     "balloons": lambda: bordered(lattice(), 0.0, 2),
     "unsymmetric balloons": lambda: unsymmetric(bordered(lattice(), 0.0, 2), 0.01),
-    "stiff inclusion": lambda: (
-        lattice() + sp.csc_array(sp.diags_array(np.r_[np.full(30, 1e7), np.zeros(1914)]))
-    ),
+    "stiff inclusion": lambda: lattice() + sp.csc_array(sp.diags_array(np.r_[np.full(30, 1e7), np.zeros(1914)])),
 }
 
 

@@ -41,14 +41,9 @@ def test_platen_slopes_and_stiffness(theta):
     stiffness = platen_stiffness(PLATEN, POINTS, theta, force)
     for k in range(3):
         step = h * np.eye(3)[k]
-        moved = [
-            platen_displacement(PLATEN, POINTS, np.concatenate([np.zeros(3), theta + s]))
-            for s in (step, -step)
-        ]
+        moved = [platen_displacement(PLATEN, POINTS, np.concatenate([np.zeros(3), theta + s])) for s in (step, -step)]
         np.testing.assert_allclose(slopes[:, :, k], (moved[0] - moved[1]) / (2 * h), atol=1e-8)
-        work = [
-            np.einsum("ai,aik->k", force, platen_slopes(PLATEN, POINTS, theta + s)) for s in (step, -step)
-        ]
+        work = [np.einsum("ai,aik->k", force, platen_slopes(PLATEN, POINTS, theta + s)) for s in (step, -step)]
         np.testing.assert_allclose(stiffness[k], (work[0] - work[1]) / (2 * h), atol=1e-7)
 
 

@@ -107,9 +107,7 @@ def test_forces_are_the_derivative_of_the_energy(kind):
     def energy(u):
         moved = replace(state, displacement_mm=u.reshape(-1, 3))
         found = structure.evaluate(moved)
-        return np.array(
-            [0.5 * np.einsum("mq,mqi,mqi->", structure.mesh.weight, found.strain, found.response.stress)]
-        )
+        return np.array([0.5 * np.einsum("mq,mqi,mqi->", structure.mesh.weight, found.strain, found.response.stress)])
 
     force = structure.evaluate(state).force_n
     expected = central(energy, state.displacement_mm.ravel())[0]

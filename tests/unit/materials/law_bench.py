@@ -22,9 +22,7 @@ Floats = NDArray[np.float64]
 
 BONE = bone_rows(load_card("trabecular"), [0.12], [2.0])[0]
 SKEWED_BONE = bone_rows(
-    load_card("trabecular").with_values(
-        modulus_ratio_x=0.42, modulus_ratio_y=0.29, plastic_poisson_ratio=0.07
-    ),
+    load_card("trabecular").with_values(modulus_ratio_x=0.42, modulus_ratio_y=0.29, plastic_poisson_ratio=0.07),
     [0.08],
     [1.5],
 )[0]

@@ -66,9 +66,7 @@ def test_the_shell_of_a_field_uses_the_trabecular_density_of_its_level():
 
 def test_cards_can_be_chosen():
     stiff = load_card("endplate").with_values(youngs_modulus_mpa=2000.0)
-    field = bone_field(
-        NAMES, REGION, DENSITY, SIZE, cards={"superior_endplate": stiff, "superior_pot": "pmma"}
-    )
+    field = bone_field(NAMES, REGION, DENSITY, SIZE, cards={"superior_endplate": stiff, "superior_pot": "pmma"})
     bone = next(block for block in field.blocks if block.law is CRUSHABLE_BONE)
     assert bone.parameters[bone.cells == 3, 0] == 2000.0
     assert bone.parameters[bone.cells == 4, 0] == 1000.0

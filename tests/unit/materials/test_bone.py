@@ -132,9 +132,7 @@ def test_creep_at_constant_stress_does_not_depend_on_the_steps(steps):
     load = -0.5 * STRENGTH
     path = np.full(steps + 1, load)
     times = np.array([0.0, *np.full(steps, 900.0 / steps)])
-    done = drive_uniaxial(
-        CRUSHABLE_BONE, changed(secondary_rate_per_s=0.0), path, control="stress", dt_s=times
-    )
+    done = drive_uniaxial(CRUSHABLE_BONE, changed(secondary_rate_per_s=0.0), path, control="stress", dt_s=times)
     once = drive_uniaxial(
         CRUSHABLE_BONE, changed(secondary_rate_per_s=0.0), [load, load], control="stress", dt_s=[0.0, 900.0]
     )
@@ -167,9 +165,7 @@ def test_crushed_bone_creeps_faster_than_intact_bone():
     load = -0.3 * STRENGTH
     intact = drive_uniaxial(CRUSHABLE_BONE, ROW, [load, load], control="stress", dt_s=[0.0, 3600.0])
     crushed = drive_uniaxial(CRUSHABLE_BONE, ROW, np.linspace(0.0, -0.08, 81)[1:])
-    rested = drive_uniaxial(
-        CRUSHABLE_BONE, ROW, [load, load], control="stress", dt_s=[0.0, 3600.0], after=crushed
-    )
+    rested = drive_uniaxial(CRUSHABLE_BONE, ROW, [load, load], control="stress", dt_s=[0.0, 3600.0], after=crushed)
     damage = crushed.variable("damage")[-1]
     ratio = np.diff(rested.strain[:, 2]) / np.diff(intact.strain[:, 2])
     np.testing.assert_allclose(ratio, 1.0 / (1.0 - damage), rtol=1e-3)

@@ -78,9 +78,7 @@ def test_isotropic_elasticity_obeys_hooke():
     np.testing.assert_allclose(done.tangent[0, 3, 3], 1000.0 / 2.6, rtol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("axis", "modulus", "contractions"), [("zz", 300.0, (0.3, 0.28)), ("xx", 120.0, (0.2,))]
-)
+@pytest.mark.parametrize(("axis", "modulus", "contractions"), [("zz", 300.0, (0.3, 0.28)), ("xx", 120.0, (0.2,))])
 def test_orthotropic_moduli_and_contractions(axis, modulus, contractions):
     done = drive_uniaxial(TRANSVERSELY_ISOTROPIC, bench.EXAMPLES["orthotropic"][1], [0.001], axis=axis)
     place = ("xx", "yy", "zz").index(axis)
@@ -144,9 +142,7 @@ def test_nafems_nl1(hardening, expected, tolerance):
         isotropic_hardening_mpa=hardening,
         kinematic_hardening_mpa=0.0,
     )
-    corners = 0.25e-4 * np.array(
-        [(0, 0), (1, 0), (2, 0), (2, 1), (2, 2), (1, 2), (0, 2), (0, 1), (0, 0)], float
-    )
+    corners = 0.25e-4 * np.array([(0, 0), (1, 0), (2, 0), (2, 1), (2, 2), (1, 2), (0, 2), (0, 1), (0, 0)], float)
     substeps = 200
     legs = [np.linspace(a, b, substeps + 1)[1:] for a, b in itertools.pairwise(corners)]
     path = np.zeros((substeps * 8, 6))
@@ -178,9 +174,7 @@ def test_kinematic_hardening_shows_the_bauschinger_effect():
 def test_cement_loses_stiffness_by_miners_rule():
     law, row = bench.EXAMPLES["pmma"]
     life = 1e6 * (44.0 / 60.0) ** 12
-    done = drive_uniaxial(
-        law, row, [-60.0, -60.0, -60.0], control="stress", cycles=[0.0, 0.25 * life, 0.25 * life]
-    )
+    done = drive_uniaxial(law, row, [-60.0, -60.0, -60.0], control="stress", cycles=[0.0, 0.25 * life, 0.25 * life])
     np.testing.assert_allclose(done.variable("damage"), [0.0, 0.25, 0.5], rtol=1e-9)
     np.testing.assert_allclose(done.strain[2, 2], -60.0 / 2500.0 / 0.5, rtol=1e-9)
 

@@ -30,9 +30,7 @@ def test_round_trip_keeps_everything(l1, tmp_path):
 def test_fields_travel_along(l1, tmp_path):
     lift = np.outer(l1.points_mm[:, 2], (0.0, 0.0, 0.1))
     damage = np.linspace(0, 1, len(l1.cells))
-    path = meshes.write_vtu(
-        tmp_path / "f.vtu", l1, {"displacement_mm": lift}, {"damage": damage}, sidecar=False
-    )
+    path = meshes.write_vtu(tmp_path / "f.vtu", l1, {"displacement_mm": lift}, {"damage": damage}, sidecar=False)
     points, cells, data = meshes.read_vtu_mesh(path)
     assert np.array_equal(points, l1.points_mm)
     assert np.array_equal(cells["hexahedron"], l1.cells)

@@ -53,27 +53,18 @@ def stage_fields(grid: pv.UnstructuredGrid, anterior: float, posterior: float, f
     share = 0.5 * (posterior + anterior) + 0.5 * (anterior - posterior) * points[:, 1] / HALF_DEPTH_MM
     lift = np.clip(points[:, 2] + 0.5 * HEIGHT_MM, 0.0, HEIGHT_MM)
     stage.point_data["displacement_mm"] = np.column_stack([0 * lift, 0 * lift, (share - 1.0) * lift])
-    away = (
-        ((np.abs(centre[:, 0]) - 7.0) / 8.0) ** 2
-        + ((centre[:, 1] - 2.0) / 9.0) ** 2
-        + (centre[:, 2] / 7.0) ** 2
-    )
+    away = ((np.abs(centre[:, 0]) - 7.0) / 8.0) ** 2 + ((centre[:, 1] - 2.0) / 9.0) ** 2 + (centre[:, 2] / 7.0) ** 2
     inside = (away < 1.0) & (stage.cell_data["region"] == 0)
     stage.cell_data["is_cavity"] = (inside & (filling == "balloon")).astype(np.int8)
     stage.cell_data["cement_fraction"] = (inside & (filling == "cement")).astype(float)
-    crushed = (
-        (1.0 - anterior + 0.1) * np.exp(-((centre[:, 2] / 5.0) ** 2)) * (1.0 + centre[:, 1] / HALF_DEPTH_MM)
-    )
+    crushed = (1.0 - anterior + 0.1) * np.exp(-((centre[:, 2] / 5.0) ** 2)) * (1.0 + centre[:, 1] / HALF_DEPTH_MM)
     stage.cell_data["damage"] = np.clip(2.0 * crushed, 0.0, 0.95) * (stage.cell_data["region"] == 0)
     return stage
 
 
 def height_mm(state: str, place: str) -> float:
     anterior, posterior, _ = STAGES[state]
-    return (
-        HEIGHT_MM
-        * {"anterior": anterior, "posterior": posterior, "middle": 0.5 * (anterior + posterior)}[place]
-    )
+    return HEIGHT_MM * {"anterior": anterior, "posterior": posterior, "middle": 0.5 * (anterior + posterior)}[place]
 
 
 def history_rows() -> Iterator[HistoryRow]:
