@@ -133,6 +133,7 @@ class CementStage(SteadyStage):
     card: str = Field(default="pmma", min_length=1, description="material card of the cement")
     volume_ml: Number = Field(default=6.0, ge=0.1, le=30, description="injected volume")
     shape: Shape = Field(default="bolus", description="in the cavity, or between the trabeculae")
+    approach: Approach = Field(default="bipedicular", description="needles around whose tips the cement lies")
 
 
 class CycleStage(StageTable):
@@ -146,7 +147,9 @@ class CycleStage(StageTable):
     frequency_hz: Number = Field(default=1.0, ge=0.001, le=50, description="cycles per second")
     method: Method = Field(default="jump", description="cycle jump, or every cycle solved")
     dwell_fraction: Number = Field(default=0.5, gt=0, le=1, description="share of a period at peak load, for creep")
-    jump_tolerance: Number = Field(default=0.005, ge=1e-6, le=0.2, description="error of a jump over its height loss")
+    jump_tolerance: Number = Field(
+        default=0.005, ge=1e-6, le=0.2, description="error of a jump's growth of displacement, over all growth so far"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -274,6 +277,7 @@ def _treatment_stages(procedure: Procedure, cement: Cement) -> Iterator[Stage]:
         card=cement.card,
         volume_ml=cement.volume_ml,
         shape=cement.shape or default_shape(procedure.kind),
+        approach=procedure.approach,
     )
 
 

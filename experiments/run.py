@@ -182,6 +182,7 @@ def _row(stage: str, solved: Solved) -> HistoryRow:
         height_anterior_mm=heights["anterior"],
         height_middle_mm=heights["middle"],
         height_posterior_mm=heights["posterior"],
+        stiffness_n_per_mm=solved.stiffness_n_per_mm,
         pressure_mpa=solved.pressure_mpa,
         volume_ml=solved.volume_ml,
         iterations=equilibrium.iterations,

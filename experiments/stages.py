@@ -37,11 +37,12 @@ from .bench import (
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
-FRACTURE_STEP = 0.0125  # anterior height loss per step
+FRACTURE_STEP = 0.02  # anterior height loss per step, about
 FRACTURE_ACCURACY = 2e-4
+UNLOADING_SHARE = 5e-4  # of the body's height, before force control takes over
 SEED_ML = 0.6  # volume of a deflated balloon with its channel
-INFLATION_STEPS = 24
-STRENGTH_STEPS = 24
+INFLATION_STEPS = 16
+STRENGTH_STEPS = 20
 STRENGTH_DROP = 0.03  # fall below the first maximum that ends a strength test
 REPORTED_CYCLES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
 
@@ -50,7 +51,8 @@ REPORTED_CYCLES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000,
 class Solved:
     """One equilibrium of a stage, as it goes into the history.
 
-    ``pressure_mpa`` and ``volume_ml`` are those of the balloons (largest pressure, summed volume), NaN without one.
+    ``pressure_mpa`` and ``volume_ml`` are those of the balloons (largest pressure, summed volume), NaN without one;
+    ``stiffness_n_per_mm`` is the secant of a load cycle, at its valley, NaN elsewhere.
     """
 
     bench: Bench
@@ -60,6 +62,7 @@ class Solved:
     share: float = 1.0
     pressure_mpa: float = float("nan")
     volume_ml: float = float("nan")
+    stiffness_n_per_mm: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,11 @@ def run_stage(stage: plan.Stage, bench: Bench, controls: Controls) -> Running:
     """
     controls.solver.reset()  # so that a resumed run repeats an uninterrupted one to the last bit
     bench = on_load_line(bench, stage.offset_anterior_mm)
-    return (yield from _KINDS[stage.kind](stage, bench, controls))
+    ended = yield from _KINDS[stage.kind](stage, bench, controls)
+    if stage.kind in _WAITING:
+        bench = yield from _wait(ended.bench, ended.bench.load, stage.duration_s, controls)
+        ended = replace(ended, bench=bench)
+    return ended
 
 
 def _solved(bench: Bench, steps: Iterator[fem.Step]) -> Generator[Solved, None, Bench]:
@@ -106,7 +113,6 @@ def _load(stage: plan.LoadStage, bench: Bench, controls: Controls) -> Running:
         start, end = drive_load(bench, bench.approach_mm), drive_load(bench, stage.displacement_mm)
         steps = fem.march(bench.structure, bench.state, start, end, controls.solver, controls.march)
         bench = yield from _solved(bench, steps)
-    bench = yield from _wait(bench, bench.load, stage.duration_s, controls)
     return Ended(bench)
 
 
@@ -122,8 +128,13 @@ def _hold(stage: plan.HoldStage, bench: Bench, controls: Controls) -> Running:
 
 
 def _unload(stage: plan.UnloadStage, bench: Bench, controls: Controls) -> Running:
+    if bench.load.fixed[bench.axis] and current_force_n(bench) > stage.force_n:
+        # force control cannot start on a falling branch: first draw the load point back a little
+        back_mm = UNLOADING_SHARE * bench.body.height_mm
+        start, end = drive_load(bench, bench.approach_mm), drive_load(bench, bench.approach_mm - back_mm)
+        steps = fem.march(bench.structure, bench.state, start, end, controls.solver, controls.march)
+        bench = yield from _solved(bench, steps)
     bench = yield from _solved(bench, to_force(bench, stage.force_n, controls))
-    bench = yield from _wait(bench, bench.load, stage.duration_s, controls)
     return Ended(bench)
 
 
@@ -141,10 +152,10 @@ def _wait(bench: Bench, load: fem.Load, duration_s: float, controls: Controls) -
 
 def _growing_times(duration_s: float) -> tuple[float, ...]:
     """About three instants per decade from 1 s on, ending at ``duration_s``."""
-    if duration_s <= 0.0:
-        return ()
-    count = max(1, round(3.0 * log(max(duration_s, 1.0)) / log(10.0)))
-    return tuple(float(t) for t in np.geomspace(min(1.0, duration_s), duration_s, count + 1))
+    if duration_s <= 1.0:
+        return (duration_s,) if duration_s > 0.0 else ()
+    count = max(1, round(3.0 * log(duration_s) / log(10.0)))
+    return tuple(float(t) for t in np.geomspace(1.0, duration_s, count + 1))
 
 
 # --- fracture ------------------------------------------------------------------------------------------------------
@@ -203,8 +214,9 @@ def _reduce(stage: plan.ReduceStage, bench: Bench, controls: Controls) -> Runnin
             bench = yield from _to_pressure(bench, stage, controls)
             break
         bench = bench.after(step)
+        peak = max(peak, float(bench.state.pressure_mpa.max()))
         yield _balloon_row(bench, step.equilibrium, step.share)
-    peak = float(bench.state.pressure_mpa.max())
+    peak = max(peak, float(bench.state.pressure_mpa.max()))
     volume = float(bench.structure.cavity_volumes(bench.state).sum()) / MM3_PER_ML
     return Ended(bench, {"balloon_peak_pressure_mpa": peak, "balloon_volume_ml": volume})
 
@@ -228,8 +240,8 @@ def _insert_balloons(bench: Bench, stage: plan.ReduceStage) -> tuple[Bench, Arra
         cells, _ = meshes.select_volume(centroids, volumes, centre, np.ones(3), free, SEED_ML * MM3_PER_ML)
         taken[cells] = True
         cavities.append(fem.Cavity(f"balloon_{i + 1}", cells))
-    void = materials.load_card("void")
-    bench = with_material(bench, np.flatnonzero(taken), void.law, void.row())
+    soft = materials.load_card("void")
+    bench = with_material(bench, np.flatnonzero(taken), soft.law, soft.row())
     bench = with_cavities(bench, tuple(cavities), np.zeros(len(cavities)))
     return replace(bench, cavity=taken), moved
 
@@ -294,7 +306,10 @@ def _drained(
 
 
 def _cement(stage: plan.CementStage, bench: Bench, controls: Controls) -> Running:
-    """Cement takes its place stress-free in the present shape, then the preload acts again."""
+    """Cement takes its place stress-free in the present shape, then the preload acts again.
+
+    Balloons that were not deflated hold the shape until the cement has set, and go then.
+    """
     bench = yield from _solved(bench, to_force(bench, stage.force_n, controls))
     share = _cement_shares(bench, stage)
     cells = np.flatnonzero(share > 0.0)
@@ -302,7 +317,7 @@ def _cement(stage: plan.CementStage, bench: Bench, controls: Controls) -> Runnin
     placed = float(share @ volumes) / MM3_PER_ML
     law, rows = materials.cement_parameters(stage.card, share[cells], in_bone=~bench.cavity[cells])
     bench = with_material(bench, cells, law, rows)
-    bench = rebased(bench, cells)
+    bench = with_cavities(rebased(bench, cells), (), np.zeros(0))
     bench = replace(bench, cement_share=share)
     if bench.structure.cavities:  # the balloons were left in place: cement takes over from their pressure
         bench, _ = yield from _drained(stage, bench, controls)
@@ -314,7 +329,7 @@ def _cement_shares(bench: Bench, stage: plan.CementStage) -> Array:
     """(m,) volume fraction of cement: the cavities first, then the bone around them."""
     volumes = fem.cell_volumes(bench.structure.mesh, bench.state)
     centroids = bench.points_mm[bench.mesh.cells].mean(axis=1)
-    seeds = meshes.balloon_seeds(bench.body, "bipedicular")
+    seeds = meshes.balloon_seeds(bench.body, stage.approach)
     centres = seeds + _carried_along(bench, seeds)
     share = bench.cement_share.copy()
     missing = stage.volume_ml * MM3_PER_ML
@@ -409,6 +424,7 @@ def _strength(stage: plan.MeasureStage, bench: Bench, controls: Controls) -> flo
     return largest
 
 
+_WAITING = ("load", "unload", "fracture", "reduce", "deflate", "cement", "test")  # duration_s follows the action
 _KINDS: dict[str, Callable[..., Running]] = {
     "load": _load,
     "hold": _hold,

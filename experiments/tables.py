@@ -38,22 +38,22 @@ class Table(BaseModel):
 class Dimensions(Table):
     """Sizes of a parametric vertebral body; a size that is left out takes the level's default."""
 
-    superior_width_mm: Number | None = Field(default=None, ge=15, le=80, description="superior endplate, left to right")
-    superior_depth_mm: Number | None = Field(default=None, ge=12, le=60, description="superior endplate, front to back")
-    inferior_width_mm: Number | None = Field(default=None, ge=15, le=80, description="inferior endplate, left to right")
-    inferior_depth_mm: Number | None = Field(default=None, ge=12, le=60, description="inferior endplate, front to back")
-    anterior_height_mm: Number | None = Field(default=None, ge=8, le=45, description="height at the anterior edge")
-    posterior_height_mm: Number | None = Field(default=None, ge=8, le=45, description="height at the posterior edge")
-    waist_ratio: Number | None = Field(default=None, ge=0.6, le=1, description="section at mid height over endplates")
-    posterior_concavity_mm: Number | None = Field(default=None, ge=0, le=8, description="hollow of the posterior wall")
+    superior_width_mm: Number | None = Field(default=None, ge=20, le=70, description="superior endplate, left to right")
+    superior_depth_mm: Number | None = Field(default=None, ge=16, le=55, description="superior endplate, front to back")
+    inferior_width_mm: Number | None = Field(default=None, ge=20, le=70, description="inferior endplate, left to right")
+    inferior_depth_mm: Number | None = Field(default=None, ge=16, le=55, description="inferior endplate, front to back")
+    anterior_height_mm: Number | None = Field(default=None, ge=10, le=45, description="height at the anterior edge")
+    posterior_height_mm: Number | None = Field(default=None, ge=10, le=45, description="height at the posterior edge")
+    waist_ratio: Number | None = Field(default=None, ge=0.75, le=1, description="section at mid height over endplates")
+    posterior_concavity_mm: Number | None = Field(default=None, ge=0, le=6, description="hollow of the posterior wall")
     superior_concavity_mm: Number | None = Field(
-        default=None, ge=0, le=5, description="hollow of the superior endplate"
+        default=None, ge=0, le=4, description="hollow of the superior endplate"
     )
     inferior_concavity_mm: Number | None = Field(
-        default=None, ge=0, le=5, description="hollow of the inferior endplate"
+        default=None, ge=0, le=4, description="hollow of the inferior endplate"
     )
-    shell_thickness_mm: Number | None = Field(default=None, ge=0.1, le=2, description="cortical wall")
-    endplate_thickness_mm: Number | None = Field(default=None, ge=0.1, le=2, description="bony endplates")
+    shell_thickness_mm: Number | None = Field(default=None, ge=0.1, le=1.5, description="cortical wall")
+    endplate_thickness_mm: Number | None = Field(default=None, ge=0.2, le=1.5, description="bony endplates")
 
 
 class Specimen(Table):
@@ -175,7 +175,9 @@ class Cycling(Table):
     offset_anterior_mm: Number = Field(default=0.0, ge=-30, le=30, description="load line in front of the centre")
     method: Method = Field(default="jump", description="cycle jump, or every cycle solved")
     dwell_fraction: Number = Field(default=0.5, gt=0, le=1, description="share of a period at peak load, for creep")
-    jump_tolerance: Number = Field(default=0.005, ge=1e-6, le=0.2, description="error of a jump over its height loss")
+    jump_tolerance: Number = Field(
+        default=0.005, ge=1e-6, le=0.2, description="error of a jump's growth of displacement, over all growth so far"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -212,7 +214,7 @@ class Solver(Table):
 
     threads: Count = Field(default=0, ge=0, le=1024, description="compute threads; 0 = all that the machine has")
     residual_tolerance: Number = Field(
-        default=1e-6, ge=1e-12, le=1e-2, description="out-of-balance force over the applied load"
+        default=2e-5, ge=1e-12, le=1e-2, description="out-of-balance force over the applied load"
     )
     residual_floor_n: Number = Field(default=1e-3, ge=1e-9, le=10, description="tolerance near zero load")
     max_iterations: Count = Field(default=25, ge=3, le=500, description="Newton iterations of one step")

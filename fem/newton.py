@@ -17,6 +17,8 @@ from .structure import Evaluation, Load, State, Structure
 
 Array = NDArray[np.float64]
 
+LARGEST_IMBALANCE = 1e-3  # of the load: residuals that add up instead of cancelling
+
 
 @dataclass(frozen=True)
 class NewtonSettings:
@@ -256,6 +258,8 @@ def _accepted(structure: Structure, trial: _Trial, record: list[float], scale: f
     nodal = trial.residual[:n].reshape(-1, 3).sum(axis=0)
     platens = trial.residual[n : n + 6 * len(structure.platens)].reshape(-1, 6)[:, :3].sum(axis=0)
     balance = float(np.linalg.norm(nodal + platens)) / scale
+    if not balance <= LARGEST_IMBALANCE:
+        raise ConvergenceError(f"loads and support forces differ by {balance:.1e} of the load; tighten the tolerance")
     state = replace(trial.state, history=trial.evaluation.response.state)
     return Equilibrium(state, trial.evaluation, trial.internal, tuple(record), balance)
 

@@ -14,6 +14,7 @@ from .laws import Floats, Law
 
 _AXES = {"xx": 0, "yy": 1, "zz": 2, "xy": 3, "yz": 4, "xz": 5}
 _ITERATIONS = 50
+_LONGEST = 0.05  # strain of one Newton step: the tangent of a plateau would send an unloading point anywhere
 _UNREACHED = "the point does not reach its stress"
 _ADVICE = "try smaller steps, or control the strain (the stress may lie above the strength)"
 
@@ -62,14 +63,14 @@ class _Point:
 
 
 def _step_of(point: _Point, response: Response, residual: Floats) -> Floats:
-    """Newton step (6,), zero where the strain is prescribed."""
+    """Newton step (6,), zero where the strain is prescribed, cut to `_LONGEST`."""
     step = np.zeros(6)
     among = np.ix_(point.controlled, point.controlled)
     try:
         step[point.controlled] = -np.linalg.solve(response.tangent[0, 0][among], residual)
     except np.linalg.LinAlgError as error:
         raise ConvergenceError(f"{_UNREACHED}: the tangent is singular; {_ADVICE}") from error
-    return step
+    return step * min(1.0, _LONGEST / max(float(np.abs(step).max()), _LONGEST))
 
 
 def _predict(point: _Point) -> Floats:

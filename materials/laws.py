@@ -279,7 +279,9 @@ Quadric: phi^2 = sigma' P sigma, Deshpande & Fleck (2000, JMPS 48:1253) in the s
     that of the scaled stress: crushing along z widens x by nu_p/r_x. The tension-compression asymmetry of
     bone (yield at 0.78 and 0.84 %) is neglected.
 Plasticity: sigma = (1 - D) C0:(E - E_in), phi(sigma) <= Y, dE_in = dlambda P sigma/phi, kappa = sum dlambda,
-    Y = Y0 [r_pl + (1 - r_pl) exp(-kappa/kappa_s) + k_d (max(e, 0)/e_d)^4], e = -tr(plastic strain).
+    Y = Y0 [r_pl + (1 - r_pl) exp(-kappa0/kappa_s) + k_d (max(e, 0)/e_d)^4], e = -tr(plastic strain);
+    kappa0 is the kappa committed before the step, all else is that at its end: within a step strength never falls
+    by softening (in the spirit of IMPL-EX: Oliver, Huespe & Cante 2008, CMAME 197:1865; first order in the step).
 Damage: D = min(cap, D_max (1 - exp(-a kappa)) + D_f).
 Creep, with s = phi/((1 - D) E1) along P sigma: c1 s ln(1 + t/tau), of which one share is irrecoverable
     (strain hardening) and the rest a Kelvin chain of five; plus the secondary rate A s_p^n, irrecoverable,

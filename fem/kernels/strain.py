@@ -11,6 +11,7 @@ from numba import njit, prange
 
 STANDARD, MEAN_DILATATION, ENHANCED = 0, 1, 2
 OK, INVERTED = 0, 1
+WILDEST = 1e12  # ratio of squared stretches that no real state reaches
 
 # Voigt index of the tensor component (i, j), and back; order xx yy zz xy yz xz
 VOIGT_OF = np.array([[0, 3, 5], [3, 1, 4], [5, 4, 2]], dtype=np.int64)
@@ -117,7 +118,9 @@ def _cell_strain(x, cell, gradient, weight, f, stretch, frame, strain):
             for j in range(3):
                 c[i, j] = f[q, 0, i] * f[q, 0, j] + f[q, 1, i] * f[q, 1, j] + f[q, 2, i] * f[q, 2, j]
         eigen_symmetric(c, stretch[q], frame[q])
-        if not min(stretch[q, 0], stretch[q, 1], stretch[q, 2]) > 0.0:
+        smallest = min(stretch[q, 0], stretch[q, 1], stretch[q, 2])
+        largest = max(stretch[q, 0], stretch[q, 1], stretch[q, 2])
+        if not (smallest > 0.0 and largest < WILDEST * smallest):
             return INVERTED, 0.0
         e0, e1, e2 = 0.5 * np.log(stretch[q, 0]), 0.5 * np.log(stretch[q, 1]), 0.5 * np.log(stretch[q, 2])
         for v in range(6):

@@ -4,7 +4,10 @@ Everything is divided by the axial modulus E1, so stresses are strains here. Wit
 s_hat = sigma/((1-D) E1) and n = P s_hat/s, s = sqrt(s_hat' P s_hat), every inelastic strain increment is a
 multiple of n: plasticity and irrecoverable creep by their multipliers, the Kelvin chain by its compliance
 A s. So s_hat = (S0 + y P)^-1 e_trial with one unknown y >= A, and (y - A) s is the sum of the multipliers.
-`docs` of the law (`kyphos.materials.laws.CRUSHABLE_BONE`) gives the equations and their sources.
+
+Within a step nothing lowers the strength: damage, densification and creep are taken at the end of the step,
+softening from the plastic multiplier that was committed before it (in the spirit of IMPL-EX: Oliver, Huespe &
+Cante 2008, CMAME 197:1865). `kyphos.materials.laws.CRUSHABLE_BONE` gives the equations and their sources.
 """
 
 from __future__ import annotations
@@ -105,13 +108,12 @@ class Point(NamedTuple):
 
 
 class Strength(NamedTuple):
-    """Damage and strength for one plastic state, and their derivatives."""
+    """psi = 1 - D with its derivative by kappa; Y/E1 with its derivative by compaction."""
 
     psi: float
     psi_kappa: float
     value: float
-    kappa: float
-    compaction: float
+    value_compaction: float
 
 
 class Root(NamedTuple):
@@ -145,21 +147,20 @@ def _point(y: float, e: Vector, compliance: Block, surface: Block) -> Point:
 
 
 @njit(cache=True, error_model="numpy")
-def _strength(bone: Bone, fatigue: float, kappa: float, compaction: float) -> Strength:
-    """psi = 1 - D and Y/E1 with derivatives by kappa and compaction."""
+def _strength(bone: Bone, step: Step, kappa: float, compaction: float) -> Strength:
+    """Damage from `kappa`, densification from `compaction`, softening from the kappa at the start of the step."""
     decay = bone.damage_max * np.exp(-bone.damage_rate * kappa)
-    damage = bone.damage_max - decay + fatigue
+    damage = bone.damage_max - decay + step.fatigue
     slope = -bone.damage_rate * decay
     if damage >= bone.damage_cap:
         damage, slope = bone.damage_cap, 0.0
-    soft = (1.0 - bone.plateau_ratio) * np.exp(-kappa / bone.softening_strain)
+    soft = (1.0 - bone.plateau_ratio) * np.exp(-step.kappa / bone.softening_strain)
     packed = max(compaction, 0.0) / bone.densification_strain
     gain = bone.densification_gain * packed**3
     return Strength(
         1.0 - damage,
         slope,
         bone.yield_strain * (bone.plateau_ratio + soft + gain * packed),
-        -bone.yield_strain * soft / bone.softening_strain,
         bone.yield_strain * 4.0 * gain / bone.densification_strain,
     )
 
@@ -210,7 +211,7 @@ def _solve_creep(
     bone: Bone, step: Step, e: Vector, compliance: Block, surface: Block
 ) -> tuple[bool, Point, float, float, float]:
     """The state without plastic flow: y - A = (creep multiplier)/s. Returns found, point and `_creep`."""
-    now = _strength(bone, step.fatigue, step.kappa, step.compaction)
+    now = _strength(bone, step, step.kappa, step.compaction)
     load = now.psi * bone.yield_strain / now.value
     root = Root(step.chain, step.chain, np.inf, False)
     for _ in range(_ITERATIONS):
@@ -233,7 +234,7 @@ def _flow_state(
     plastic = max((point.y - step.chain - primary - secondary) * point.s, 0.0)
     trace = dot(volumetric, point.stress) / point.s
     compaction = step.compaction - plastic * trace
-    now = _strength(bone, step.fatigue, step.kappa + plastic, compaction)
+    now = _strength(bone, step, step.kappa + plastic, compaction)
     return plastic, primary, secondary, rate, now, trace, compaction
 
 
@@ -259,7 +260,7 @@ def _solve_yield(
         plastic, _, _, rate, now, trace, _ = _flow_state(bone, step, point, volumetric)
         h = root.y - step.chain - rate
         kappa_y, compaction_y = _yield_slopes(point, h, plastic, trace, volumetric)
-        value_y = now.kappa * kappa_y + now.compaction * compaction_y
+        value_y = now.value_compaction * compaction_y
         ratio = now.psi / now.value
         slope = point.b / point.s - (now.psi_kappa * kappa_y - ratio * value_y) / now.value
         root = _advance(root, 1.0 / point.s - ratio, slope, ratio)
@@ -301,11 +302,11 @@ def _write_plastic(
     """Stress and tangent on the yield surface, by the implicit function theorem through psi s - Y = 0."""
     plastic, _, _, _, now, trace, _ = flow
     kappa_y, compaction_y = _yield_slopes(point, h, plastic, trace, volumetric)
-    drop = now.psi_kappa * point.s - now.kappa
-    residual_y = drop * kappa_y - now.psi * point.s * point.b - now.compaction * compaction_y
-    along = drop * h + now.psi + now.compaction * trace * (h - plastic / point.s)
+    drop = now.psi_kappa * point.s
+    residual_y = drop * kappa_y - now.psi * point.s * point.b - now.value_compaction * compaction_y
+    along = drop * h + now.psi + now.value_compaction * trace * (h - plastic / point.s)
     dy = scaled(along, point.w)
-    dy = vector_sum(dy, now.compaction * plastic / point.s, block_times(point.inverse, volumetric))
+    dy = vector_sum(dy, now.value_compaction * plastic / point.s, block_times(point.inverse, volumetric))
     dy = scaled(-1.0 / residual_y, dy)
     left = vector_sum(scaled(-now.psi * point.s, point.w), now.psi_kappa * kappa_y, point.stress)
     store_vector(point.stress, now.psi * bone.modulus_mpa, stress, 0)
@@ -394,7 +395,7 @@ def bone_point(
     if not all_finite(e):
         return int(fail(NOT_FINITE, stress, tangent))
     found, point, primary, secondary, rate = _solve_creep(bone, step, e, compliance, surface)
-    now = _strength(bone, step.fatigue, step.kappa, step.compaction)
+    now = _strength(bone, step, step.kappa, step.compaction)
     if found and now.psi * point.s <= now.value * (1.0 + 1e-12):
         _write_elastic(bone, point, now.psi, point.y - step.chain - rate, stress, tangent)
         flow = (0.0, primary, secondary, rate, now, 0.0, step.compaction)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,7 @@ COARSE = (
     "fracture.hold_s=60",
     "fracture.recovery_s=60",
     "procedure.balloon_volume_ml=3",
+    "test.strength_strain=0.02",
     "cycling.0.count=50",
     "output.pictures=false",
 )
@@ -81,8 +83,6 @@ def walk(controls) -> Callable[[Stage, Bench], tuple[list[Solved], Ended]]:
 
 def read_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     """Arrays of a saved bench and its names."""
-    import json
-
     with np.load(path, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     return arrays, json.loads(str(arrays.pop("__meta__")))["meta"]["bench"]

@@ -38,7 +38,8 @@ def test_heights_fall_rise_and_settle_in_the_order_of_the_procedure(result):
 
 def test_the_wedge_is_anterior(result):
     lost = {
-        place: 1 - float(result.outcomes[f"height_fractured_{place}_mm"] ) / float(result.outcomes[f"height_intact_{place}_mm"])
+        place: 1
+        - float(result.outcomes[f"height_fractured_{place}_mm"]) / float(result.outcomes[f"height_intact_{place}_mm"])
         for place in PLACES
     }
     assert lost["anterior"] > lost["middle"] > lost["posterior"]
@@ -63,7 +64,7 @@ def test_shares_are_their_formulas(place, result):
 def test_volumes_are_what_was_asked_for(result):
     spec = result.spec
     assert float(result.outcomes["cement_volume_ml"]) == pytest.approx(spec.cement.volume_ml, rel=1e-9)
-    assert float(result.outcomes["balloon_volume_ml"]) <= 2 * spec.procedure.balloon_volume_ml * (1 + 1e-9)
+    assert float(result.outcomes["balloon_volume_ml"]) <= 2 * spec.procedure.balloon_volume_ml * (1 + 1e-6)
     assert float(result.outcomes["cycles"]) == spec.cycling[0].count
 
 

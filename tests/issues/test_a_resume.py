@@ -1,0 +1,123 @@
+"""``kill -9`` in any stage, then ``--resume``: the outcomes are those of a run that nobody disturbed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-c", "from kyphos.cli import main; main()", "run", "--quiet"]
+SMALL = """
+[mesh]
+element_size_mm = 6.0
+[solver]
+threads = 1
+initial_step = 1.0
+[output]
+pictures = false
+[[stage]]
+kind = "fracture"
+anterior_height_loss = 0.05
+record = ["heights"]
+[[stage]]
+kind = "unload"
+force_n = 100.0
+offset_anterior_mm = 10.0
+[[stage]]
+kind = "test"
+name = "fractured"
+record = ["heights"]
+[[stage]]
+kind = "reduce"
+name = "reduced"
+balloon_volume_ml = 1.2
+[[stage]]
+kind = "deflate"
+name = "deflated"
+[[stage]]
+kind = "cement"
+volume_ml = 2.0
+[[stage]]
+kind = "test"
+name = "treated"
+[[stage]]
+kind = "cycle"
+count = 5
+[[stage]]
+kind = "test"
+name = "cycled"
+"""
+
+
+def outcomes(folder: Path) -> dict[str, float]:
+    """All outcomes but the time they took."""
+    table = json.loads((folder / "outcomes.json").read_text())
+    return {name: entry["value"] for name, entry in table.items() if name != "wall_s"}
+
+
+def finish(*arguments: object) -> None:
+    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def killed_in(stage: str, folder: Path, *arguments: object) -> None:
+    """Start or go on, and kill without warning once the history has a state of ``stage``."""
+    history = folder / "history.csv"
+    running = subprocess.Popen([*COMMAND, *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    end = time.monotonic() + 300.0
+    while running.poll() is None and time.monotonic() < end:
+        if history.is_file() and f"\n{stage}," in history.read_text().replace("\r", ""):
+            break
+        time.sleep(0.002)
+    os.kill(running.pid, signal.SIGKILL)
+    _, said = running.communicate()
+    assert running.returncode == -signal.SIGKILL, said.decode()
+    assert json.loads((folder / "manifest.json").read_text())["status"] == "running"
+
+
+def same(folder: Path, undisturbed: Path) -> None:
+    found, expected = outcomes(folder), outcomes(undisturbed)
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=1e-9, abs=1e-12), name
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A short kyphoplasty, and the folder of its undisturbed run."""
+    folder = tmp_path_factory.mktemp("resume")
+    (folder / "small.toml").write_text(SMALL)
+    finish(folder / "small.toml", "--out", folder / "undisturbed")
+    return folder / "small.toml", folder / "undisturbed"
+
+
+def test_killed_again_and_again(study, tmp_path):
+    """One run, killed while it lifts and while it cycles."""
+    path, undisturbed = study
+    folder, resume = tmp_path / "run", ()
+    for stage in ("reduced", "cycle"):
+        killed_in(stage, folder, path, "--out", folder, *resume)
+        resume = ("--resume",)
+    finish(path, "--out", folder, "--resume")
+    same(folder, undisturbed)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["status"] == "done"
+    assert len(manifest["sessions"]) == 3
+    assert len(manifest["stages"]) == len(manifest["fields"]) == 9
+
+
+@pytest.mark.validation
+@pytest.mark.parametrize(
+    "stage", ["fracture", "unload", "fractured", "reduced", "deflated", "cement", "treated", "cycle", "cycled"]
+)
+def test_killed_in_every_stage(stage, study, tmp_path):
+    path, undisturbed = study
+    killed_in(stage, tmp_path / "run", path, "--out", tmp_path / "run")
+    finish(path, "--out", tmp_path / "run", "--resume")
+    same(tmp_path / "run", undisturbed)
