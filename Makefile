@@ -18,7 +18,7 @@ EDITABLE := --editable
 endif
 INSTALL = rm -rf build/lib build/bdist.* && $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test develop clean
+.PHONY: demo test validation develop clean
 
 demo: $(VENV)/.installed
 	$(BIN)/kyphos run kyphoplasty-pmma --out $(OUT) $(if $(wildcard $(OUT)/manifest.json),--resume)
@@ -26,6 +26,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-for-tests
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+validation: $(VENV)/.installed-for-tests
+	$(BIN)/pytest -m validation $(PYTEST_ARGS)
 
 develop: $(BIN)/python
 	touch $(VENV)/.editable

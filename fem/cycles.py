@@ -134,10 +134,10 @@ def _jump(
 ) -> Iterator[CycleState]:
     steps = list(march(structure, state, valley, peak, solver, settings.march))
     start = found = steps[-1].equilibrium
-    equilibria, cycle, jump = len(steps), 0, 1
+    equilibria, cycle, wanted = len(steps), 0, 1
     growth, rate, error = np.zeros_like(start.state.displacement_mm), None, 0.0
     while cycle < count:
-        jump = _clipped(jump, cycle, count, settings.report)
+        jump = _clipped(wanted, cycle, count, settings.report)
         try:
             equilibria += 1
             new = solve_equilibrium(
@@ -146,14 +146,14 @@ def _jump(
         except ConvergenceError:
             if jump == 1:
                 raise
-            jump = max(jump // 4, 1)
+            wanted = max(jump // 4, 1)
             continue
         length = log1p(jump / (cycle + 1.0))
         moved = new.state.displacement_mm - found.state.displacement_mm
         growth = new.state.displacement_mm - start.state.displacement_mm
         error = 0.0 if rate is None else _relative(0.5 * (moved - length * rate), growth)
         if error > 2.0 * settings.tolerance and jump > 1:
-            jump = max(int(jump * _factor(error, settings)), 1)
+            wanted = max(int(jump * _factor(error, settings)), 1)
             continue
         found, cycle, rate = new, cycle + jump, moved / length
         bottom = None
@@ -161,7 +161,8 @@ def _jump(
             bottom = settle(structure, found.state, peak, valley, solver, settings.march).equilibrium
             equilibria += 1
         yield CycleState(cycle, found, bottom, equilibria, error)
-        jump = max(round(jump * _factor(error, settings)), 1)
+        # a jump that was cut short to land on a reported cycle says little against the longer one
+        wanted = max(round(jump * _factor(error, settings)), wanted if jump < wanted else 1)
 
 
 def _relative(error: np.ndarray, growth: np.ndarray) -> float:

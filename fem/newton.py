@@ -17,6 +17,7 @@ from .structure import Evaluation, Load, State, Structure
 
 Array = NDArray[np.float64]
 
+_PATIENCE = 5  # iterations that may pass without halving the residual
 LARGEST_IMBALANCE = 1e-3  # of the load: residuals that add up instead of cancelling
 
 
@@ -177,6 +178,8 @@ def solve_equilibrium(
             break
         if trial.largest_n <= problem.settings.residual_tolerance * scale:
             return _accepted(structure, trial, record, scale)
+        if len(record) > _PATIENCE and min(record[-_PATIENCE:]) > 0.5 * min(record[:-_PATIENCE]):
+            break
     raise ConvergenceError(_failure(structure, trial, record), tuple(record))
 
 

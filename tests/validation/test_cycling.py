@@ -49,10 +49,7 @@ def test_direct_and_jump_agree_at_500_cycles(place, jumped, direct):
     assert abs(other - loss) < 0.01 * abs(loss)
 
 
-many = pytest.param(20_000, 60, marks=pytest.mark.xfail(reason="68 equilibria, 14 of them reported valleys"))
-
-
-@pytest.mark.parametrize(("count", "allowed"), [(500, 60), many, (100_000, 80)])
+@pytest.mark.parametrize(("count", "allowed"), [(500, 60), (20_000, 60), (100_000, 80)])
 def test_the_price_of_many_cycles(count, allowed, jumped, tmp_path):
     result = jumped if count == 500 else cycled(tmp_path / "run", f"cycling.0.count={count}")
     print(f"{count} cycles: {float(result.outcomes['equilibria']):.0f} equilibria")
