@@ -21,6 +21,9 @@ from .newton import Equilibrium, solve_equilibrium
 from .structure import Load, State, Structure
 
 
+RESTS = 3
+
+
 @dataclass(frozen=True)
 class CycleSettings:
     """How cycles are run.
@@ -116,10 +119,21 @@ def _direct(
     equilibria = 0
     for cycle in range(1, count + 1):
         top = settle(structure, state, valley, peak, solver, settings.march).equilibrium
+        if cycle == 1:
+            top = _rested(structure, top, peak, solver, settings)
         held = solve_equilibrium(structure, top.state, peak, solver, settings.march.newton, seconds, 1.0)
         bottom = settle(structure, held.state, peak, valley, solver, settings.march).equilibrium
         state, equilibria = bottom.state, equilibria + 3
         yield CycleState(cycle, held, bottom, equilibria, 0.0)
+
+
+def _rested(
+    structure: Structure, found: Equilibrium, load: Load, solver: LinearSolver, settings: CycleSettings
+) -> Equilibrium:
+    """The same load again, a few times, without time passing: laws whose softening waits a step catch up."""
+    for _ in range(RESTS):
+        found = solve_equilibrium(structure, found.state, load, solver, settings.march.newton)
+    return found
 
 
 def _jump(
@@ -133,8 +147,8 @@ def _jump(
     settings: CycleSettings,
 ) -> Iterator[CycleState]:
     steps = list(march(structure, state, valley, peak, solver, settings.march))
-    start = found = steps[-1].equilibrium
-    equilibria, cycle, wanted = len(steps), 0, 1
+    start = found = _rested(structure, steps[-1].equilibrium, peak, solver, settings)
+    equilibria, cycle, wanted = len(steps) + RESTS, 0, 1
     growth, rate, error = np.zeros_like(start.state.displacement_mm), None, 0.0
     while cycle < count:
         jump = _clipped(wanted, cycle, count, settings.report)

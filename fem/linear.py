@@ -353,7 +353,8 @@ class LaggedDirectSolver:
             self._factor = None
             raise ConvergenceError(
                 f"the linear solver reached a relative residual of {result.residual:.1e}, wanted {rtol:.1e}: "
-                "the stiffness matrix is close to singular. Try smaller steps, or a looser tolerance."
+                "the stiffness matrix is singular or close to it. Try to hold every part against rigid motion, "
+                "smaller steps, or a looser tolerance."
             )
         self._judge(result.iterations)
         self._count(solves=1)

@@ -17,7 +17,7 @@ from .structure import Evaluation, Load, State, Structure
 
 Array = NDArray[np.float64]
 
-_PATIENCE = 5  # iterations that may pass without halving the residual
+_PATIENCE = 14  # iterations that may pass without halving the residual
 LARGEST_IMBALANCE = 1e-3  # of the load: residuals that add up instead of cancelling
 
 

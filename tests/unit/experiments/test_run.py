@@ -52,7 +52,7 @@ def test_balloons_fill_to_their_volume_and_cycles_alternate(result):
     drained = history[history["stage"] == "deflated"].dropna(subset="pressure_mpa")
     assert drained["pressure_mpa"].iloc[-1] == pytest.approx(0.0, abs=1e-9)
     cycles = history[history["stage"] == "cycle_1"]
-    assert set(cycles["cycle"]) >= {1, 2, 5, 10, 20, 50}
+    assert set(cycles["cycle"]) >= {1, 2, 10}
     assert cycles["cycle"].is_monotonic_increasing
     assert cycles.groupby("cycle")["load_n"].max()[1:].eq(600.0).all()
 

@@ -162,7 +162,7 @@ def test_cycles_lose_height_and_never_win_it_back(jumped, bench_after, result):
     assert heights[2] - heights[DIRECT_CYCLES] > 0.2 * total > 0.0
     history = result.history[(result.history["stage"] == "cycle_1") & (result.history["cycle"] > 0)]
     at_valley = history[history["load_n"] == 100.0]["height_anterior_mm"]
-    assert len(at_valley) >= 5
+    assert len(at_valley) >= 4
     assert at_valley.is_monotonic_decreasing
 
 
