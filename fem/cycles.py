@@ -20,8 +20,7 @@ from .march import MarchSettings, march, settle
 from .newton import Equilibrium, solve_equilibrium
 from .structure import Load, State, Structure
 
-
-RESTS = 3
+RESTS = 3  # equilibria at the first peak before time begins to count
 
 
 @dataclass(frozen=True)
