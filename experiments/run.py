@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -111,11 +110,8 @@ def _check_volumes(spec: StudySpec, bench: Bench) -> None:
 
 
 def _describe(store: RunStore, mesh: meshes.SegmentMesh) -> None:
-    digest = hashlib.sha256()
-    for array in (mesh.points_mm, mesh.cells, mesh.region, mesh.density_g_per_cc):
-        digest.update(np.ascontiguousarray(array).tobytes())
     store.update_manifest(
-        mesh_hash=digest.hexdigest(),
+        mesh_hash=meshes.mesh_hash(mesh),
         region_names=list(mesh.region_names),
         mesh={"points": len(mesh.points_mm), "cells": len(mesh.cells), "unknowns": 3 * len(mesh.points_mm)},
     )
