@@ -12,6 +12,7 @@ from .store import Outcome
 PLACES = ("anterior", "middle", "posterior")
 UNITS = {"_mm": "mm", "_n": "N", "_n_per_mm": "N/mm", "_mpa": "MPa", "_ml": "mL", "_j": "J", "_s": "s"}
 SUMMED = ("cycles", "equilibria")
+SMALLEST_BASE_MM = 0.01  # a share of less than this says nothing
 
 Outcomes = dict[str, Outcome]
 
@@ -78,7 +79,7 @@ def _shares_of(h: dict[str, float]) -> Outcomes:
     }
     shares: Outcomes = {}
     for name, (part, whole) in ratios.items():
-        if {*part, *whole} <= h.keys() and h[whole[0]] > h[whole[1]]:
+        if {*part, *whole} <= h.keys() and h[whole[0]] - h[whole[1]] > SMALLEST_BASE_MM:
             shares[name] = Outcome((h[part[0]] - h[part[1]]) / (h[whole[0]] - h[whole[1]]), "1")
     if {"treated", "cycled", "intact"} <= h.keys():
         shares["loss"] = Outcome((h["treated"] - h["cycled"]) / h["intact"], "1")
