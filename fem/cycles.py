@@ -20,7 +20,7 @@ from .march import MarchSettings, march, settle
 from .newton import Equilibrium, solve_equilibrium
 from .structure import Load, State, Structure
 
-RESTS = 3  # equilibria at the first peak before time begins to count
+RESTS = 2  # equilibria at the first peak before time begins to count
 
 
 @dataclass(frozen=True)
