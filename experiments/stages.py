@@ -259,9 +259,7 @@ def bone_cells(bench: Bench) -> Ids:
     return np.flatnonzero(trabecular & ~bench.cavity & (bench.cement_share == 0.0))
 
 
-def _pressure_load(
-    bench: Bench, stage: plan.ReduceStage | plan.DeflateStage | plan.CementStage, pressure_mpa: Array
-) -> fem.Load:
+def _pressure_load(bench: Bench, stage: plan.ReduceStage | plan.DeflateStage, pressure_mpa: Array) -> fem.Load:
     load = force_load(bench, stage.force_n)
     fixed, value = load.fixed.copy(), load.value.copy()
     fixed[-len(pressure_mpa) :] = True
@@ -282,24 +280,17 @@ def _to_pressure(bench: Bench, stage: plan.ReduceStage, controls: Controls) -> G
 
 def _deflate(stage: plan.DeflateStage, bench: Bench, controls: Controls) -> Running:
     """Let the pressure go under the preload; the cavity stays, empty."""
-    bench, left_ml = yield from _drained(stage, bench, controls)
-    return Ended(bench, {"cavity_volume_ml": left_ml})
-
-
-def _drained(
-    stage: plan.DeflateStage | plan.CementStage, bench: Bench, controls: Controls
-) -> Generator[Solved, None, tuple[Bench, float]]:
-    """The bench without pressure and without balloons, and what the cavities hold then, mL."""
     start = _pressure_load(bench, stage, bench.state.pressure_mpa)
     end = _pressure_load(bench, stage, np.zeros(len(bench.structure.cavities)))
     settings = replace(controls.march, first=0.1, largest=0.2)
     for step in fem.march(bench.structure, bench.state, start, end, controls.solver, settings):
         bench = bench.after(step)
         yield _balloon_row(bench, step.equilibrium, step.share)
-    left = float(bench.structure.cavity_volumes(bench.state).sum()) / MM3_PER_ML
+    left_ml = float(bench.structure.cavity_volumes(bench.state).sum()) / MM3_PER_ML
     bench = with_cavities(bench, (), np.zeros(0))
     bench = replace(bench, load=force_load(bench, stage.force_n))
-    return (yield from _solved(bench, to_force(bench, stage.force_n, controls))), left
+    bench = yield from _solved(bench, to_force(bench, stage.force_n, controls))
+    return Ended(bench, {"cavity_volume_ml": left_ml})
 
 
 # --- cement --------------------------------------------------------------------------------------------------------
@@ -319,8 +310,6 @@ def _cement(stage: plan.CementStage, bench: Bench, controls: Controls) -> Runnin
     bench = with_material(bench, cells, law, rows)
     bench = with_cavities(rebased(bench, cells), (), np.zeros(0))
     bench = replace(bench, cement_share=share)
-    if bench.structure.cavities:  # the balloons were left in place: cement takes over from their pressure
-        bench, _ = yield from _drained(stage, bench, controls)
     bench = yield from _solved(bench, to_force(bench, stage.force_n, controls))
     return Ended(bench, {"cement_volume_ml": placed})
 
