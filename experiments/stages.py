@@ -207,7 +207,7 @@ def _reduce(stage: plan.ReduceStage, bench: Bench, controls: Controls) -> Runnin
             f"{seeds.max() / MM3_PER_ML:.2f} mL; try a larger one"
         )
     end = replace(load, volume_mm3=wanted)
-    settings = replace(controls.march, first=0.25 / INFLATION_STEPS, largest=1.0 / INFLATION_STEPS)
+    settings = replace(controls.march, first=1.0 / INFLATION_STEPS, largest=1.0 / INFLATION_STEPS)
     peak = 0.0
     for step in fem.march(bench.structure, bench.state, load, end, controls.solver, settings):
         if step.equilibrium.state.pressure_mpa.max() > stage.balloon_pressure_limit_mpa:

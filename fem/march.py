@@ -29,8 +29,8 @@ class MarchSettings:
     first: float = 1.0
     largest: float = 1.0
     smallest: float = 1e-3
-    easy_iterations: int = 6
-    growth: float = 1.5
+    easy_iterations: int = 12
+    growth: float = 2.0
     newton: NewtonSettings = field(default_factory=NewtonSettings)
 
 
@@ -72,7 +72,6 @@ def march(
     """
     settings = settings or MarchSettings()
     share, step = 0.0, min(settings.first, 1.0)
-    timeless = duration_s == 0.0 and cycles == 0.0
     while share < 1.0:
         step = min(step, settings.largest, 1.0 - share)
         if 1.0 - share - step < 1e-9:
@@ -89,7 +88,7 @@ def march(
             step, known = step * 0.5, None  # where the tangent of the last state misled, a fresh one is safer
             continue
         share, state = share + step, found.state
-        known = found.evaluation if timeless else None
+        known = found.evaluation
         if share > 1.0 - 1e-12:
             share = 1.0
         yield Step(share, load, found)

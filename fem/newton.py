@@ -1,4 +1,11 @@
-"""Equilibrium: Newton's method with line search on the out-of-balance forces, in newtons."""
+"""Equilibrium: Newton's method, damped where the tangent misleads; out-of-balance forces in newtons.
+
+A crushed cell may have next to no stiffness left; a Newton step then sends its nodes far away, and a line search,
+which shortens the step of all nodes alike, stops the whole body for their sake. Adding a small share of the elastic
+stiffness to the tangent (a proximal, or Levenberg-Marquardt, step) holds just those nodes back. Steps are judged by
+the work of the out-of-balance forces along them (Matthies & Strang 1979, IJNME 14:1613), which an associated law
+derives from a potential, or else by the size of those forces.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +25,10 @@ from .structure import Evaluation, Load, State, Structure
 Array = NDArray[np.float64]
 
 _PATIENCE = 14  # iterations that may pass without halving the residual
+_SHARES = (1.0, 0.5, 0.25)  # of a step that are tried before damping
+_OVERSHOOT = 0.9  # of the work along a step that may be left at its end, or have changed sign
+_DAMPING = 0.02  # share of the elastic stiffness that is added when steps fail
+_STIFFER, _LIGHTER, _STIFFEST = 4.0, 0.125, 10.0
 LARGEST_IMBALANCE = 1e-3  # of the load: residuals that add up instead of cancelling
 
 
@@ -35,15 +46,12 @@ class NewtonSettings:
         Newton iterations before the step is given up.
     linear_tolerance
         Relative residual of each linear solve.
-    line_search
-        Smallest fraction of a Newton step that is tried.
     """
 
     residual_tolerance: float = 1e-5
     minimum_load_n: float = 10.0
     max_iterations: int = 20
     linear_tolerance: float = 1e-3
-    line_search: float = 0.06
 
 
 @dataclass(frozen=True)
@@ -125,6 +133,10 @@ class _Problem:
         moved = self.structure.moved(trial.state, step)
         return self.at(moved, self.structure.evaluate(moved, self.dt_s, self.cycles))
 
+    def balanced(self, trial: _Trial) -> bool:
+        """Whether the residual is within the tolerance."""
+        return trial.largest_n <= self.settings.residual_tolerance * self.scale_n(trial)
+
     def scale_n(self, trial: _Trial) -> float:
         """The load that the residual is compared with, N."""
         return max(_load_scale(self.structure, trial.internal, self.load), self.settings.minimum_load_n)
@@ -164,23 +176,31 @@ def solve_equilibrium(
     if trial is None:
         raise ConvergenceError("the starting state of a step cannot be evaluated")
     pending = np.where(load.fixed & ~structure.rigid_dofs, load.value - structure.coordinates(state), 0.0)
-    record: list[float] = []
-    while len(record) < problem.settings.max_iterations:
-        step = _newton_step(problem, trial, pending)
+    damping, elastic, record = 0.0, None, list[float]()
+    for _ in range(2 * problem.settings.max_iterations):
+        step = _newton_step(problem, trial, pending, damping, elastic)
         # the first step carries the new load: its residual says nothing about the step's worth
-        moved = _search(problem, trial, step) if record else problem.after(trial, step)
+        share, moved = _search(problem, trial, step) if record else (1.0, problem.after(trial, step))
         if moved is None:
-            break
+            damping = max(_STIFFER * damping, _DAMPING)
+            elastic = structure.elastic_stiffness(state) if elastic is None else elastic
+            if damping > _STIFFEST:
+                break
+            continue
         trial, pending = moved, np.zeros(structure.size)
+        if share == 1.0:
+            damping = damping * _LIGHTER if damping > _DAMPING else 0.0
         record.append(trial.largest_n)
-        scale = problem.scale_n(trial)
-        if not trial.largest_n <= 1e6 * scale:
-            break
-        if trial.largest_n <= problem.settings.residual_tolerance * scale:
-            return _accepted(structure, trial, record, scale)
-        if len(record) > _PATIENCE and min(record[-_PATIENCE:]) > 0.5 * min(record[:-_PATIENCE]):
+        if problem.balanced(trial):
+            return _accepted(structure, trial, record, problem.scale_n(trial))
+        if len(record) == problem.settings.max_iterations or _stagnant(record):
             break
     raise ConvergenceError(_failure(structure, trial, record), tuple(record))
+
+
+def _stagnant(record: list[float]) -> bool:
+    """Whether patience has run out."""
+    return len(record) > _PATIENCE and min(record[-_PATIENCE:]) > 0.5 * min(record[:-_PATIENCE])
 
 
 def _system(structure: Structure, trial: _Trial, active: NDArray[np.bool_]) -> sp.csr_array:
@@ -214,9 +234,14 @@ def _rigid_stiffness(
     return sp.csr_array(sp.coo_array(entries, shape=(keep.size, keep.size)))
 
 
-def _newton_step(problem: _Problem, trial: _Trial, pending: Array) -> Array:
-    """Step in q (N,) for the residual and the pending prescribed motion."""
+def _newton_step(
+    problem: _Problem, trial: _Trial, pending: Array, damping: float, elastic: sp.csr_array | None
+) -> Array:
+    """Step in q (N,) for the residual and the pending prescribed motion, with ``damping`` times ``elastic`` added."""
     structure, active = problem.structure, problem.active
+    if damping > 0.0:
+        stiffness = sp.csr_array(trial.evaluation.stiffness + damping * elastic)
+        trial = replace(trial, evaluation=replace(trial.evaluation, stiffness=stiffness))
     n_motion = structure.size - len(structure.cavities)
     matrix = _system(structure, trial, active)
     rhs = trial.residual[active]
@@ -233,18 +258,23 @@ def _newton_step(problem: _Problem, trial: _Trial, pending: Array) -> Array:
     return step
 
 
-def _search(problem: _Problem, trial: _Trial, step: Array) -> _Trial | None:
-    """Halve the step until the residual falls; the best one seen if it never does."""
-    share, best = 1.0, None
-    while share >= problem.settings.line_search:
+def _search(problem: _Problem, trial: _Trial, step: Array) -> tuple[float, _Trial | None]:
+    """The largest share of a step that is worth taking, with what it leads to; None if no share is.
+
+    Worth taking: the work of the residual along the step has mostly gone (cavity equations, which constrain and do
+    no work, left out), or the residual itself has shrunk.
+    """
+    moving = problem.active.copy()
+    moving[problem.structure.size - len(problem.structure.cavities) :] = False
+    work = float(trial.residual[moving] @ step[moving])
+    for share in _SHARES:
         moved = problem.after(trial, share * step)
-        if moved is not None:
-            if moved.norm <= (1.0 - 1e-2 * share) * trial.norm:
-                return moved
-            if best is None or moved.norm < best.norm:
-                best = moved
-        share *= 0.5
-    return best
+        if moved is None:
+            continue
+        left = abs(float(moved.residual[moving] @ step[moving]))
+        if left < _OVERSHOOT * work or moved.norm < 0.9 * trial.norm or problem.balanced(moved):
+            return share, moved
+    return 0.0, None
 
 
 def _load_scale(structure: Structure, internal: Array, load: Load) -> float:

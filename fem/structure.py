@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import scipy.sparse as sp
@@ -49,7 +49,7 @@ class Material(Protocol):
     """Anything that turns a batch of log strains into stresses."""
 
     def update(self, strain: Array, state: Array, dt_s: float, cycles: float) -> Response:
-        """Trial response; ``state`` is only read."""
+        """Trial response; ``state`` is only read, and all zeros where the material is fresh."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,16 @@ class Evaluation:
     volume_slope: sp.csr_array  # (3n, b)
     response: Response
     strain: Array
+
+
+class _Shape(NamedTuple):
+    """What `log_strains` returns."""
+
+    strain: Array
+    f: Array
+    stretch: Array
+    frame: Array
+    status: NDArray[np.int8]
 
 
 @dataclass(frozen=True)
@@ -268,41 +278,43 @@ class Structure:
 
     def evaluate(self, state: State, dt_s: float = 0.0, cycles: float = 0.0) -> Evaluation | None:
         """Internal forces and stiffness at a trial state; None where a cell inverts or the law fails."""
-        mesh = self.mesh
-        strain, f, stretch, frame, status = log_strains(
-            mesh.points_mm + state.displacement_mm,
-            mesh.cells,
-            mesh.gradient,
-            mesh.weight,
-            mesh.formulation,
-            mesh.enhanced_index,
-            mesh.modes,
-            mesh.filters,
-        )
-        if np.any(status != OK):
+        shape = self._shape(state)
+        if np.any(shape.status != OK):
             return None
-        elastic = strain if self.eigenstrain is None else strain - self._assumed_eigenstrain
+        elastic = shape.strain if self.eigenstrain is None else shape.strain - self._assumed_eigenstrain
         response = self.material.update(elastic, state.history, dt_s, cycles)
         if np.any(response.status != OK) or not np.isfinite(response.stress.sum() + response.tangent.sum()):
             return None
-        pressure = np.zeros(len(mesh.cells))
+        pressure = np.zeros(len(self.mesh.cells))
         for cavity, p in zip(self.cavities, state.pressure_mpa, strict=True):
             pressure[cavity.cells] = p
-        elements = element_forces(
-            mesh.gradient,
-            mesh.weight,
-            f,
-            stretch,
-            frame,
-            response.stress,
-            response.tangent,
-            mesh.formulation,
-            pressure,
-            mesh.enhanced_index,
-            mesh.modes,
-            mesh.filters,
+        elements = self._elements(shape, response.stress, response.tangent, pressure)
+        return self._assembled(elements, response, shape.strain)
+
+    def elastic_stiffness(self, state: State) -> sp.csr_array:
+        """(3n, 3n) stiffness that fresh, unstressed material would have in the shape of ``state``; positive."""
+        shape = self._shape(state)
+        response = self.material.update(np.zeros_like(shape.strain), np.zeros_like(state.history), 0.0, 0.0)
+        elements = self._elements(
+            shape, np.zeros_like(response.stress), response.tangent, np.zeros(len(self.mesh.cells))
         )
-        return self._assembled(elements, response, strain)
+        return self._assembled(elements, response, shape.strain).stiffness
+
+    def _shape(self, state: State) -> _Shape:
+        mesh = self.mesh
+        points = mesh.points_mm + state.displacement_mm
+        bending = (mesh.enhanced_index, mesh.modes, mesh.filters)
+        return _Shape(*log_strains(points, mesh.cells, mesh.gradient, mesh.weight, mesh.formulation, *bending))
+
+    def _elements(
+        self, shape: _Shape, stress: Array, tangent: Array, pressure: Array
+    ) -> tuple[Array, Array, Array, Array]:
+        mesh = self.mesh
+        deformed = (shape.f, shape.stretch, shape.frame)
+        bending = (mesh.enhanced_index, mesh.modes, mesh.filters)
+        return element_forces(
+            mesh.gradient, mesh.weight, *deformed, stress, tangent, mesh.formulation, pressure, *bending
+        )
 
     def _assembled(self, elements: tuple[Array, Array, Array, Array], response: Response, strain: Array) -> Evaluation:
         force_e, stiffness_e, volume_e, slope_e = elements

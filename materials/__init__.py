@@ -12,6 +12,7 @@ from .lab import Drive, drive, drive_uniaxial
 from .laws import (
     CRUSHABLE_BONE,
     FATIGUE_ELASTIC,
+    FOAM,
     J2_PLASTICITY,
     LAWS,
     LINEAR_ELASTIC,
@@ -27,6 +28,7 @@ __all__ = [
     "CRUSHABLE_BONE",
     "DEFAULT_CARDS",
     "FATIGUE_ELASTIC",
+    "FOAM",
     "J2_PLASTICITY",
     "LAWS",
     "LINEAR_ELASTIC",

@@ -227,6 +227,16 @@ MOONEY_RIVLIN = Law(
     kernel=hyperelastic.mooney_rivlin_batch,
 )
 
+FOAM = Law(
+    name="Foam",
+    meaning="""W = mu/2 (I1 - 3 - 2 ln J): neo-Hookean without lateral coupling (Ogden's and Storakers' foam, beta = 0).
+Polyconvex, so a mesh of it stays stable however far it is stretched; E = 2 mu and nu = 0 at rest.""",
+    parameters=(_modulus("shear_modulus_mpa", "shear modulus mu at rest"),),
+    state=(),
+    pack=_pack_plain,
+    kernel=hyperelastic.foam_batch,
+)
+
 J2_PLASTICITY = Law(
     name="J2Plasticity",
     meaning="Von Mises plasticity with linear isotropic and kinematic (Prager) hardening, radial return.",
@@ -278,15 +288,25 @@ Quadric: phi^2 = sigma' P sigma, Deshpande & Fleck (2000, JMPS 48:1253) in the s
     unit modulus and Poisson's ratio nu_p, and phi = |sigma| for uniaxial stress along z. The ratio nu_p is
     that of the scaled stress: crushing along z widens x by nu_p/r_x. The tension-compression asymmetry of
     bone (yield at 0.78 and 0.84 %) is neglected.
-Plasticity: sigma = (1 - D) C0:(E - E_in), phi(sigma) <= Y, dE_in = dlambda P sigma/phi, kappa = sum dlambda,
-    Y = Y0 [r_pl + (1 - r_pl) exp(-kappa0/kappa_s) + k_d (max(e, 0)/e_d)^4], e = -tr(plastic strain);
-    kappa0 is the kappa committed before the step, all else is that at its end: within a step strength never falls
-    by softening (in the spirit of IMPL-EX: Oliver, Huespe & Cante 2008, CMAME 197:1865; first order in the step).
+Plasticity: sigma = (1 - D) C0:(E - E_in), dE_in = dlambda P sigma/phi, kappa = sum dlambda, f <= 0 with
+    f = phi/E1 + D'/2 s_hat' S0 s_hat - [Y/E1 + D'/2 (Y/((1 - D) E1))^2], s_hat = sigma/((1 - D) E1), S0 = E1 C0^-1,
+    D' = dD/dkappa: a generalised standard material (Halphen & Nguyen 1975, J Mecanique 14:39), since what damage
+    releases drives the flow as well. Uniaxial stress along z yields at Y whatever D'; stress that stores less
+    energy at the same phi yields above it, up to a quarter more along x and y at first.
+    Y = Y0 [r_pl + (1 - r_pl) exp(-kappa0/kappa_s) + k_d (max(e0, 0)/e_d)^4], e less the trace of all crush strain,
+    that which will spring back included; kappa0 and e0 are those committed before the step, so that Y stands still
+    within it (in the spirit of IMPL-EX: Oliver, Huespe & Cante 2008, CMAME 197:1865; first order in the step).
+    Without creep, or while no damage grows, the tangent is symmetric.
 Damage: D = min(cap, D_max (1 - exp(-a kappa)) + D_f).
+Springback: of each crush increment a share chi goes into three elements of the Kelvin chain, a third each, whose
+    compliance grows by a third of chi kappa (1 - D) E1/Y each: in equilibrium under the crushing stress, and coming
+    back over 1.6 to 160 tau once unloaded.
 Creep, with s = phi/((1 - D) E1) along P sigma: c1 s ln(1 + t/tau), of which one share is irrecoverable
     (strain hardening) and the rest a Kelvin chain of five; plus the secondary rate A s_p^n, irrecoverable,
-    with s_p = (phi/Y)(Y0/E1), the load relative to the current strength. Implicit: stress at the step's end.
-Fatigue: dD_f/dN = 1/(N_f (k + 1)(1 - D_f)^k), N_f = C s_p^-b, s_p of the last committed state (explicit).""",
+    with s_p = (phi/Y)(Y0/E1), the load relative to the current strength. Implicit: stress at the step's end;
+    in the Kelvin chain a straight line between the stresses at start and end.
+Fatigue: dD_f/dN = 1/(N_f (k + 1)(1 - D_f)^k), N_f = C s_p^-b, s_p^b the mean of the step's start and end;
+    the stress of the step feels the damage that s_p at its start gives (explicit).""",
     parameters=(
         _modulus("axial_modulus_mpa", "Young's modulus along z"),
         Parameter("modulus_ratio_x", "1", 0.02, 5.0, "E_x over axial modulus"),
@@ -309,17 +329,19 @@ Fatigue: dD_f/dN = 1/(N_f (k + 1)(1 - D_f)^k), N_f = C s_p^-b, s_p of the last c
         Parameter("fatigue_life_coefficient", "1", 1e-60, 1e6, "C, cycles"),
         Parameter("fatigue_life_exponent", "1", 1.0, 30.0, "b"),
         Parameter("fatigue_damage_exponent", "1", 0.0, 20.0, "k"),
+        Parameter("springback_share", "1", 0.0, 0.9, "share of the crush strain that comes back in time once unloaded"),
     ),
     state=(
-        Variable("plastic_strain", 6, "plastic and irrecoverable creep strain, engineering shear"),
+        Variable("plastic_strain", 6, "crush strain that stays and irrecoverable creep strain, engineering shear"),
         Variable("kappa", 1, "accumulated plastic multiplier"),
-        Variable("compaction", 1, "less the trace of the plastic strain"),
+        Variable("compaction", 1, "less the trace of all crush strain, that which springs back included"),
         Variable("primary_creep", 1, "irrecoverable primary creep multiplier"),
         Variable("creep_strain_eq", 1, "irrecoverable creep multiplier, primary and secondary"),
         Variable("fatigue_damage", 1, "damage by cycles"),
         Variable("s_peak", 1, "s_p at the last evaluation"),
         Variable("damage", 1, "total damage"),
-        Variable("kelvin_strain", 6 * bone.KELVIN, "recoverable creep strains, five of six components"),
+        Variable("flow", 6, "P sigma / ((1 - D) E1) at the last evaluation"),
+        Variable("kelvin_strain", 6 * bone.KELVIN, "recoverable creep and springback, five of six components"),
     ),
     pack=_pack_bone,
     kernel=bone.bone_batch,
@@ -331,6 +353,7 @@ LAWS: dict[str, Law] = {
         LINEAR_ELASTIC,
         TRANSVERSELY_ISOTROPIC,
         MOONEY_RIVLIN,
+        FOAM,
         J2_PLASTICITY,
         CRUSHABLE_BONE,
         FATIGUE_ELASTIC,

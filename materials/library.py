@@ -48,6 +48,7 @@ _BONE_UNITS = {
     "fatigue_life_coefficient": "1",
     "fatigue_life_exponent": "1",
     "fatigue_damage_exponent": "1",
+    "springback_share": "1",
 }
 MODULUS_LAWS = {
     "power": {"modulus_coefficient_mpa": "MPa", "modulus_exponent": "1"},

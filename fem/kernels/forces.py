@@ -3,356 +3,595 @@
 All work is done in the eigenbasis of C, where the derivative of E is diagonal (see ``strain.py``). Mean
 dilatation: Simo, Taylor & Pister 1985, written for log strain (E = dev E + 1/3 ln(v/V) 1). Enhanced strain: the
 enhanced modes are filtered out of the log strain (see ``discretisation.py``), so a cell has no unknowns of its own.
+
+With G = F Q (Q the eigenvectors of C) and the gradients h_a = Q^T grad N_a of the nodes a, each point adds
+
+    force_ai = sum_I P_iI h_aI,   stiffness_ai,bj = sum_IJ h_aI A_iI,jJ h_bJ,
+
+where P is the first Piola-Kirchhoff stress (times Q and the weight), A = dP/dG its moduli.
+
+Written so that the compiler turns the inner loops into vector instructions, first over all points of a cell (index q
+last), then over its nodes (index a last). It does so where scratch arrays are flat with strides it knows, and loops
+have a length it does not know: short loops of known length it unrolls, and then gives up because arrays may overlap.
+So ``points`` is the tuple (q, .., q) of q entries, whose length is the stride and whose entries are the loop's length;
+``nodes`` likewise. A column of a cell is (component, node) until ``_store`` makes it (node, component).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit
+from numpy.typing import NDArray
 
-from .strain import (
-    COLUMN_OF,
-    ENHANCED,
-    MEAN_DILATATION,
-    ROW_OF,
-    VOIGT_OF,
-    determinant,
-    divided_difference,
-    second_divided_difference,
-)
+from .strain import COLUMN_OF, ENHANCED, MEAN_DILATATION, ROW_OF, divided_difference, second_difference
+
+Array = NDArray[np.float64]
+
+CELLS_PER_CHUNK = 256  # share their scratch; about 1 ms of work for one thread
+# contract: fused multiply-add; forceinline: to pass ten arrays on takes as long as most of these functions
+OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "fastmath": {"contract"}, "forceinline": True}
 
 
-@njit(cache=True)
-def _rotation_6(frame, m):
-    """m (6, 6) takes engineering strain to the eigenbasis: eps' = m eps; stress: T = m^T T'."""
-    for v in range(6):
-        i, j = ROW_OF[v], COLUMN_OF[v]
-        for w in range(6):
-            k, n = ROW_OF[w], COLUMN_OF[w]
-            value = frame[k, i] * frame[n, j]
-            if k != n:
-                value = 0.5 * (value + frame[n, i] * frame[k, j])
-            m[v, w] = value if v < 3 else value * 2.0
+class Scratch(NamedTuple):
+    """Work space, flat arrays: q points, a nodes, p enhanced modes (a multiple of 6)."""
 
-
-@njit(cache=True)
-def _to_principal(m_inv, stress, tangent, s, d, work):
-    """Stress s (6,) and tangent d (6, 6) in the eigenbasis; m_inv takes engineering strain back to global axes."""
-    for v in range(6):
-        total = 0.0
-        for w in range(6):
-            total += m_inv[w, v] * stress[w]
-        s[v] = total
-    for v in range(6):
-        for w in range(6):
-            total = 0.0
-            for k in range(6):
-                total += tangent[v, k] * m_inv[k, w]
-            work[v, w] = total
-    for v in range(6):
-        for w in range(6):
-            total = 0.0
-            for k in range(6):
-                total += m_inv[k, v] * work[k, w]
-            d[v, w] = total
+    g: Array  # (3, 3, q) F Q
+    h: Array  # (q, 3, a) rotated gradients
+    cofactor: Array  # (3, 3, q) of G, weighted
+    stress: Array  # (6, q) weighted, conjugate to log strain
+    scale: Array  # (6, q) derivative of log strain by Green-Lagrange strain, eigenbasis
+    rotation: Array  # (6, 6, q) the same from the eigenbasis to global axes
+    y: Array  # (6, q) second Piola-Kirchhoff stress, weighted, eigenbasis
+    d: Array  # (6, 6, q) tangent, weighted
+    dr: Array  # (6, 6, q) d rotation
+    c: Array  # (6, 6, q) second derivative of the energy by Green-Lagrange strain, eigenbasis
+    left: Array  # (6, q) mean dilatation: (I d) / 3 and
+    right: Array  # (6, q) (d I) / 3
+    piola: Array  # (3, 3, q) P
+    cm: Array  # (6, 3, 3, q) change of c : Green-Lagrange strain with G
+    moduli: Array  # (3, 3, 3, 3, q) A
+    slope: Array  # (3, a) dv/du
+    force: Array  # (3, a)
+    row: Array  # (3, a) left, as nodal forces
+    column: Array  # (3, a) right, as nodal forces
+    traction: Array  # (3, q, 3; 3, a) A h
+    stiffness: Array  # (3, a; 3, a)
+    assumed: Array  # (q, 6; 3, a) change of the assumed strain
+    assumed_stress: Array  # (q, 6; 3, a) of the stress with it
+    amount: Array  # (p; 3, a) of the filtered modes
+    modes: Array  # (6q, p) padded by zeros
 
 
 @njit(cache=True)
-def _curvature(stretch, s, out):
-    """out (6, 6) += s : d2E/dE_GL2 in the eigenbasis (engineering convention on both sides)."""
-    for i in range(3):
-        for j in range(3):
-            for k in range(3):
-                vik, vkj = VOIGT_OF[i, k], VOIGT_OF[k, j]
-                weight = (1.0 if i == k else 0.5) * (1.0 if k == j else 0.5)
-                term = 4.0 * s[VOIGT_OF[i, j]] * second_divided_difference(stretch[i], stretch[k], stretch[j])
-                out[vik, vkj] += term * weight
-                out[vkj, vik] += term * weight
+def _scratch(q, a, p):
+    n, e = 3 * a, np.empty
+    geometry = e(9 * q), e(3 * q * a), e(9 * q)
+    stress = e(6 * q), e(6 * q), e(36 * q), e(6 * q)
+    tangent = e(36 * q), e(36 * q), e(36 * q), e(6 * q), e(6 * q)
+    moduli = e(9 * q), e(54 * q), e(81 * q)
+    nodal = e(n), e(n), e(n), e(n), e(9 * q * n), e(n * n)
+    padded = 6 * ((p + 5) // 6)
+    assumed = e(6 * q * n), e(6 * q * n), e(padded * n), np.zeros((6 * q, padded))
+    return Scratch(*geometry, *stress, *tangent, *moduli, *nodal, *assumed)
 
 
-@njit(cache=True)
-def _principal_b(f, frame, gradient, b, grad):
-    """b (6, 3a): variation of Green-Lagrange strain in the eigenbasis; grad (a, 3): gradients in that basis."""
-    for a in range(gradient.shape[0]):
+# ---- all points of a cell at once
+
+
+@njit(**OPTIONS)
+def _geometry(points, weight, f, frame, g, cofactor):
+    """g, cofactor (3, 3, q; weighted); returns the current volume."""
+    nq = len(points)
+    for q in range(points[0]):
         for i in range(3):
-            grad[a, i] = gradient[a, 0] * frame[0, i] + gradient[a, 1] * frame[1, i] + gradient[a, 2] * frame[2, i]
-    for k in range(3):
-        g0 = f[k, 0] * frame[0, 0] + f[k, 1] * frame[1, 0] + f[k, 2] * frame[2, 0]
-        g1 = f[k, 0] * frame[0, 1] + f[k, 1] * frame[1, 1] + f[k, 2] * frame[2, 1]
-        g2 = f[k, 0] * frame[0, 2] + f[k, 1] * frame[1, 2] + f[k, 2] * frame[2, 2]
-        for a in range(gradient.shape[0]):
-            c = 3 * a + k
-            b[0, c] = g0 * grad[a, 0]
-            b[1, c] = g1 * grad[a, 1]
-            b[2, c] = g2 * grad[a, 2]
-            b[3, c] = g0 * grad[a, 1] + g1 * grad[a, 0]
-            b[4, c] = g1 * grad[a, 2] + g2 * grad[a, 1]
-            b[5, c] = g0 * grad[a, 2] + g2 * grad[a, 0]
-
-
-@njit(cache=True)
-def volume_gradient(f, gradient, weight, slope):
-    """Current volume of one cell; slope (3a,) receives its derivative with respect to the node positions."""
-    slope[:] = 0.0
-    volume = 0.0
-    for q in range(weight.size):
-        g = f[q]
-        jw = determinant(g) * weight[q]
-        volume += jw
-        inverse = np.linalg.inv(g)
-        for a in range(gradient.shape[1]):
-            for i in range(3):
-                slope[3 * a + i] += jw * (
-                    inverse[0, i] * gradient[q, a, 0]
-                    + inverse[1, i] * gradient[q, a, 1]
-                    + inverse[2, i] * gradient[q, a, 2]
+            for j in range(3):
+                g[(3 * i + j) * nq + q] = (
+                    f[q, i, 0] * frame[q, 0, j] + f[q, i, 1] * frame[q, 1, j] + f[q, i, 2] * frame[q, 2, j]
                 )
+    for i in range(3):
+        m, n = 3 * ((i + 1) % 3), 3 * ((i + 2) % 3)
+        for q in range(points[0]):
+            m0, m1, m2 = g[m * nq + q], g[(m + 1) * nq + q], g[(m + 2) * nq + q]
+            n0, n1, n2 = g[n * nq + q], g[(n + 1) * nq + q], g[(n + 2) * nq + q]
+            cofactor[3 * i * nq + q] = weight[q] * (m1 * n2 - m2 * n1)
+            cofactor[(3 * i + 1) * nq + q] = weight[q] * (m2 * n0 - m0 * n2)
+            cofactor[(3 * i + 2) * nq + q] = weight[q] * (m0 * n1 - m1 * n0)
+    volume = 0.0
+    for q in range(points[0]):
+        volume += g[q] * cofactor[q] + g[nq + q] * cofactor[nq + q] + g[2 * nq + q] * cofactor[2 * nq + q]
     return volume
 
 
-@njit(cache=True)
-def _add_volume_hessian(f, gradient, weight, factor, stiffness):
-    """stiffness += factor * d2v/du2: sum jw (g_ai g_bj - g_aj g_bi) with spatial gradients g."""
-    n_nodes = gradient.shape[1]
-    g = np.empty((n_nodes, 3))
-    for q in range(weight.size):
-        inverse = np.linalg.inv(f[q])
-        jw = factor * determinant(f[q]) * weight[q]
-        for a in range(n_nodes):
+@njit(**OPTIONS)
+def _rotation(points, frame, stretch, scale, rotation):
+    """scale (6, q): derivative of log strain by Green-Lagrange strain; rotation (6, 6, q): then to global axes."""
+    nq = len(points)
+    for q in range(points[0]):
+        x, y, z = stretch[q, 0], stretch[q, 1], stretch[q, 2]
+        scale[q], scale[nq + q], scale[2 * nq + q] = 1.0 / x, 1.0 / y, 1.0 / z
+        scale[3 * nq + q] = 2.0 * divided_difference(x, y)
+        scale[4 * nq + q] = 2.0 * divided_difference(y, z)
+        scale[5 * nq + q] = 2.0 * divided_difference(x, z)
+    for v in range(6):
+        i, j = ROW_OF[v], COLUMN_OF[v]
+        half = 0.5 if v < 3 else 1.0  # engineering shear
+        r = 6 * v * nq
+        for q in range(points[0]):
+            a0, a1, a2 = frame[q, i, 0], frame[q, i, 1], frame[q, i, 2]
+            b0, b1, b2 = half * frame[q, j, 0], half * frame[q, j, 1], half * frame[q, j, 2]
+            rotation[r + q] = 2.0 * a0 * b0 * scale[q]
+            rotation[r + nq + q] = 2.0 * a1 * b1 * scale[nq + q]
+            rotation[r + 2 * nq + q] = 2.0 * a2 * b2 * scale[2 * nq + q]
+            rotation[r + 3 * nq + q] = (a0 * b1 + a1 * b0) * scale[3 * nq + q]
+            rotation[r + 4 * nq + q] = (a1 * b2 + a2 * b1) * scale[4 * nq + q]
+            rotation[r + 5 * nq + q] = (a0 * b2 + a2 * b0) * scale[5 * nq + q]
+
+
+@njit(**OPTIONS)
+def _rotate_stress(points, rotation, stress, y):
+    """y (6, q) = rotation^T stress."""
+    nq = len(points)
+    for q in range(points[0]):
+        for v in range(6):
+            total = 0.0
+            for u in range(6):
+                total += rotation[(6 * u + v) * nq + q] * stress[u * nq + q]
+            y[v * nq + q] = total
+
+
+@njit(**OPTIONS)
+def _rotate_tangent(points, rotation, d, dr, c):
+    """c (6, 6, q) = rotation^T d rotation."""
+    nq = len(points)
+    for v in range(6):
+        for q in range(points[0]):
+            for w in range(6):
+                total = 0.0
+                for k in range(6):
+                    total += d[(6 * v + k) * nq + q] * rotation[(6 * k + w) * nq + q]
+                dr[(6 * v + w) * nq + q] = total
+    for v in range(6):
+        for q in range(points[0]):
+            for w in range(6):
+                total = 0.0
+                for k in range(6):
+                    total += rotation[(6 * k + v) * nq + q] * dr[(6 * k + w) * nq + q]
+                c[(6 * v + w) * nq + q] = total
+
+
+@njit(**OPTIONS)
+def _add_curvature(points, stretch, scale, y, c):
+    """c (6, 6, q) += s : d2E/dE_GL2 in the eigenbasis (engineering convention on both sides); s = y / scale.
+
+    With f the second divided differences of 1/2 ln at the eigenvalues ``stretch`` (q, 3) it is the sum over i, j, k
+    of 4 s_ij f_ikj at the components ik and kj, written out.
+    """
+    nq = len(points)
+    for k in range(3):
+        for q in range(points[0]):
+            c[7 * k * nq + q] -= 2.0 * y[k * nq + q] / stretch[q, k]
+    for turn in range(3):
+        i, j, k = turn, (turn + 1) % 3, (turn + 2) % 3
+        ij, jk, ki = 3 + i, 3 + j, 3 + k  # 01, 12, 20
+        for q in range(points[0]):
+            xi, xj, xk = stretch[q, i], stretch[q, j], stretch[q, k]
+            ei, ej = 0.5 * scale[i * nq + q], 0.5 * scale[j * nq + q]
+            eij, ejk, eki = 0.5 * scale[ij * nq + q], 0.5 * scale[jk * nq + q], 0.5 * scale[ki * nq + q]
+            fi = 2.0 * second_difference(xi, xi, xj, ei, eij, eij)
+            fj = 2.0 * second_difference(xj, xj, xi, ej, eij, eij)
+            f = 2.0 * second_difference(xi, xj, xk, eij, ejk, eki)
+            s = y[ij * nq + q] / scale[ij * nq + q]
+            c[7 * ij * nq + q] += y[i * nq + q] * xi * fi + y[j * nq + q] * xj * fj
+            c[(6 * i + ij) * nq + q] += 2.0 * s * fi
+            c[(6 * ij + i) * nq + q] += 2.0 * s * fi
+            c[(6 * j + ij) * nq + q] += 2.0 * s * fj
+            c[(6 * ij + j) * nq + q] += 2.0 * s * fj
+            c[(6 * jk + ki) * nq + q] += s * f
+            c[(6 * ki + jk) * nq + q] += s * f
+
+
+@njit(**OPTIONS)
+def _deviatoric(points, d, left, right):
+    """Project d (6, 6, q) on deviatoric strain from both sides; returns the sum of I d I / 9 of the original.
+
+    right = (d I) / 3 and left = (I d) / 3 are projected too, so that they pair with deviatoric strain.
+    """
+    nq, total = len(points), 0.0
+    for v in range(6):
+        r = 6 * v * nq
+        for q in range(points[0]):
+            right[v * nq + q] = (d[r + q] + d[r + nq + q] + d[r + 2 * nq + q]) / 3.0
+            left[v * nq + q] = (d[v * nq + q] + d[(6 + v) * nq + q] + d[(12 + v) * nq + q]) / 3.0
+    for q in range(points[0]):
+        both = (right[q] + right[nq + q] + right[2 * nq + q]) / 3.0
+        total += both
+        for v in range(3):
+            right[v * nq + q] -= both
+            left[v * nq + q] -= both
+        for v in range(3):
+            for w in range(3):
+                d[(6 * v + w) * nq + q] -= both
+            for w in range(6):
+                d[(6 * v + w) * nq + q] -= left[w * nq + q]
+                d[(6 * w + v) * nq + q] -= right[w * nq + q]
+    return total
+
+
+@njit(**OPTIONS)
+def _piola(points, g, y, piola):
+    """piola (3, 3, q) = G y, with y (6, q) symmetric."""
+    nq = len(points)
+    for i in range(3):
+        for q in range(points[0]):
+            g0, g1, g2 = g[3 * i * nq + q], g[(3 * i + 1) * nq + q], g[(3 * i + 2) * nq + q]
+            y3, y4, y5 = y[3 * nq + q], y[4 * nq + q], y[5 * nq + q]
+            piola[3 * i * nq + q] = g0 * y[q] + g1 * y3 + g2 * y5
+            piola[(3 * i + 1) * nq + q] = g0 * y3 + g1 * y[nq + q] + g2 * y4
+            piola[(3 * i + 2) * nq + q] = g0 * y5 + g1 * y4 + g2 * y[2 * nq + q]
+
+
+@njit(**OPTIONS)
+def _strain_slope(points, c, g, cm):
+    """cm (6, 3, 3, q): c (6, 6, q) times the derivative of Green-Lagrange strain by G."""
+    nq = len(points)
+    for v in range(6):
+        r = 6 * v * nq
+        for j in range(3):
+            o, s = (9 * v + 3 * j) * nq, 3 * j * nq
+            for q in range(points[0]):
+                g0, g1, g2 = g[s + q], g[s + nq + q], g[s + 2 * nq + q]
+                c3, c4, c5 = c[r + 3 * nq + q], c[r + 4 * nq + q], c[r + 5 * nq + q]
+                cm[o + q] = c[r + q] * g0 + c3 * g1 + c5 * g2
+                cm[o + nq + q] = c3 * g0 + c[r + nq + q] * g1 + c4 * g2
+                cm[o + 2 * nq + q] = c5 * g0 + c4 * g1 + c[r + 2 * nq + q] * g2
+
+
+@njit(**OPTIONS)
+def _moduli(points, g, cm, y, moduli):
+    """moduli (3, 3, 3, 3, q): A_iI,jJ = sum_K G_iK cm_IK,jJ + delta_ij y_IJ."""
+    nq = len(points)
+    for i in range(3):
+        o = 27 * i * nq
+        for column in range(0, 9, 3):
+            for q in range(points[0]):
+                g0, g1, g2 = g[3 * i * nq + q], g[(3 * i + 1) * nq + q], g[(3 * i + 2) * nq + q]
+                for k in range(3):
+                    e = (column + k) * nq + q
+                    m3, m4, m5 = cm[27 * nq + e], cm[36 * nq + e], cm[45 * nq + e]
+                    moduli[o + e] = g0 * cm[e] + g1 * m3 + g2 * m5
+                    moduli[o + 9 * nq + e] = g0 * m3 + g1 * cm[9 * nq + e] + g2 * m4
+                    moduli[o + 18 * nq + e] = g0 * m5 + g1 * m4 + g2 * cm[18 * nq + e]
+        o = 30 * i * nq
+        for q in range(points[0]):
+            y3, y4, y5 = y[3 * nq + q], y[4 * nq + q], y[5 * nq + q]
+            moduli[o + q] += y[q]
+            moduli[o + nq + q] += y3
+            moduli[o + 2 * nq + q] += y5
+            moduli[o + 9 * nq + q] += y3
+            moduli[o + 10 * nq + q] += y[nq + q]
+            moduli[o + 11 * nq + q] += y4
+            moduli[o + 18 * nq + q] += y5
+            moduli[o + 19 * nq + q] += y4
+            moduli[o + 20 * nq + q] += y[2 * nq + q]
+
+
+@njit(**OPTIONS)
+def _add_volume_moduli(points, weight, factor, g, moduli):
+    """moduli (3, 3, 3, 3, q) += factor * weight * d2 det G / dG2 = e_ijk e_IJK G_kK."""
+    nq = len(points)
+    for k in range(3):
+        i, j = (k + 1) % 3, (k + 2) % 3
+        ij, ji = (27 * i + 3 * j) * nq, (27 * j + 3 * i) * nq
+        for m in range(3):
+            n, o = (m + 1) % 3, (m + 2) % 3
+            no, on, s = (9 * n + o) * nq, (9 * o + n) * nq, (3 * k + m) * nq
+            for q in range(points[0]):
+                value = factor * weight[q] * g[s + q]
+                moduli[ij + no + q] += value
+                moduli[ij + on + q] -= value
+                moduli[ji + no + q] -= value
+                moduli[ji + on + q] += value
+
+
+@njit(**OPTIONS)
+def _weigh_stress(points, weight, stress, out):
+    """out (6, q) = weight stress; returns the sum of the mean stresses."""
+    nq, mean = len(points), 0.0
+    for q in range(points[0]):
+        for v in range(6):
+            out[v * nq + q] = weight[q] * stress[q, v]
+        mean += (out[q] + out[nq + q] + out[2 * nq + q]) / 3.0
+    return mean
+
+
+@njit(**OPTIONS)
+def _weigh_tangent(points, weight, tangent, d):
+    """d (6, 6, q) = weight tangent."""
+    nq = len(points)
+    for q in range(points[0]):
+        for v in range(6):
+            for w in range(6):
+                d[(6 * v + w) * nq + q] = weight[q] * tangent[q, v, w]
+
+
+@njit(**OPTIONS)
+def _remove_mean(points, stress):
+    """Make stress (6, q) deviatoric."""
+    nq = len(points)
+    for q in range(points[0]):
+        mean = (stress[q] + stress[nq + q] + stress[2 * nq + q]) / 3.0
+        for v in range(3):
+            stress[v * nq + q] -= mean
+
+
+@njit(**OPTIONS)
+def _filter(points, modes, filters, stress):
+    """stress (6, q) -= filters^T modes^T stress: what the variation of the compatible strain is paired with."""
+    nq, amount = len(points), np.zeros(modes.shape[1])
+    for k in range(6 * nq):
+        for p in range(modes.shape[1]):
+            amount[p] += modes[k, p] * stress[(k % 6) * nq + k // 6]
+    for p in range(modes.shape[1]):
+        for k in range(6 * nq):
+            stress[(k % 6) * nq + k // 6] -= filters[p, k] * amount[p]
+
+
+# ---- all nodes of a cell at once: rows of 3a columns
+
+
+@njit(**OPTIONS)
+def _rotate_gradient(points, nodes, gradient, frame, h):
+    """h (q, 3, a) = Q^T grad N."""
+    na = len(nodes)
+    for q in range(points[0]):
+        for a in range(nodes[0]):
+            g0, g1, g2 = gradient[q, a, 0], gradient[q, a, 1], gradient[q, a, 2]
+            for j in range(3):
+                h[(3 * q + j) * na + a] = g0 * frame[q, 0, j] + g1 * frame[q, 1, j] + g2 * frame[q, 2, j]
+
+
+@njit(**OPTIONS)
+def _nodal_force(points, nodes, piola, h, out):
+    """out (3, a) = sum over points of piola (3, 3, q) h."""
+    nq, na = len(points), len(nodes)
+    out[:] = 0.0
+    for q in range(points[0]):
+        for a in range(nodes[0]):
+            h0, h1, h2 = h[3 * q * na + a], h[(3 * q + 1) * na + a], h[(3 * q + 2) * na + a]
             for i in range(3):
-                g[a, i] = (
-                    inverse[0, i] * gradient[q, a, 0]
-                    + inverse[1, i] * gradient[q, a, 1]
-                    + inverse[2, i] * gradient[q, a, 2]
-                )
-        for a in range(n_nodes):
-            for b in range(n_nodes):
+                p = 3 * i * nq + q
+                out[i * na + a] += piola[p] * h0 + piola[p + nq] * h1 + piola[p + 2 * nq] * h2
+
+
+@njit(**OPTIONS)
+def _spread(points, nodes, coefficient, h, block, step, out):
+    """From derivatives by G to those by the displacements of the nodes.
+
+    Rows r of coefficient (3k, 3, 3, q) times h (q, 3, a) become rows block (r // 3) + step q + r % 3 of out (.., 3a).
+    """
+    nq, na = len(points), len(nodes)
+    for q in range(points[0]):
+        for b in range(coefficient.size // (27 * nq)):
+            x, rows = coefficient[27 * b * nq + q :], out[(block * b + step * q) * 3 * na :]
+            for a in range(nodes[0]):
+                h0, h1, h2 = h[3 * q * na + a], h[(3 * q + 1) * na + a], h[(3 * q + 2) * na + a]
                 for i in range(3):
                     for j in range(3):
-                        stiffness[3 * a + i, 3 * b + j] += jw * (g[a, i] * g[b, j] - g[a, j] * g[b, i])
+                        k = (9 * i + 3 * j) * nq
+                        rows[(3 * i + j) * na + a] = x[k] * h0 + x[k + nq] * h1 + x[k + 2 * nq] * h2
 
 
-@njit(cache=True)
-def _add_product(b, c, w, stiffness, work):
-    """stiffness += w b^T c b, with b (6, n) and c (6, 6)."""
-    n = b.shape[1]
-    for v in range(6):
-        for i in range(n):
-            work[v, i] = w * (
-                c[v, 0] * b[0, i]
-                + c[v, 1] * b[1, i]
-                + c[v, 2] * b[2, i]
-                + c[v, 3] * b[3, i]
-                + c[v, 4] * b[4, i]
-                + c[v, 5] * b[5, i]
-            )
+@njit(**OPTIONS)
+def _add_product(nodes, factor, left, right, out):
+    """out (r, 3a) += factor left (r, k) right (k, 3a); k is a multiple of 6; right and out are flat."""
+    n = 3 * len(nodes)
+    for s in range(left.shape[1] // 6):
+        k = 6 * s  # range(0, .., 6) hides from the compiler that k is not negative
+        for r in range(left.shape[0]):
+            x0, x1, x2 = factor * left[r, k], factor * left[r, k + 1], factor * left[r, k + 2]
+            x3, x4, x5 = factor * left[r, k + 3], factor * left[r, k + 4], factor * left[r, k + 5]
+            for i in range(n):
+                out[r * n + i] += (
+                    x0 * right[k * n + i]
+                    + x1 * right[(k + 1) * n + i]
+                    + x2 * right[(k + 2) * n + i]
+                    + x3 * right[(k + 3) * n + i]
+                    + x4 * right[(k + 4) * n + i]
+                    + x5 * right[(k + 5) * n + i]
+                )
+
+
+@njit(**OPTIONS)
+def _add_mean_stiffness(nodes, volume, bulk, slope, row, column, stiffness):
+    """What mean dilatation adds: the variation of its strain is slope / volume."""
+    n = 3 * len(nodes)
     for i in range(n):
-        for j in range(n):
-            stiffness[i, j] += (
-                b[0, i] * work[0, j]
-                + b[1, i] * work[1, j]
-                + b[2, i] * work[2, j]
-                + b[3, i] * work[3, j]
-                + b[4, i] * work[4, j]
-                + b[5, i] * work[5, j]
-            )
+        left, right = slope[i] / volume, column[i] / volume
+        right += left * bulk / volume
+        for j in range(slope.size):
+            stiffness[i * n + j] += right * slope[j] + left * row[j]
 
 
-@njit(cache=True)
-def _add_geometric(grad, s2, w, stiffness):
-    """stiffness += w (grad_a . S . grad_b) on the diagonal of each node pair; s2 (6,) second Piola-Kirchhoff."""
-    n_nodes = grad.shape[0]
-    for a in range(n_nodes):
-        t0 = s2[0] * grad[a, 0] + s2[3] * grad[a, 1] + s2[5] * grad[a, 2]
-        t1 = s2[3] * grad[a, 0] + s2[1] * grad[a, 1] + s2[4] * grad[a, 2]
-        t2 = s2[5] * grad[a, 0] + s2[4] * grad[a, 1] + s2[2] * grad[a, 2]
-        for b in range(n_nodes):
-            value = w * (t0 * grad[b, 0] + t1 * grad[b, 1] + t2 * grad[b, 2])
-            for i in range(3):
-                stiffness[3 * a + i, 3 * b + i] += value
+@njit(**OPTIONS)
+def _store(nodes, row, out):
+    """out (3a,) in the order (node, component) from row (3a,) in the order (component, node)."""
+    na = len(nodes)
+    for a in range(na):
+        out[3 * a] = row[a]
+        out[3 * a + 1] = row[na + a]
+        out[3 * a + 2] = row[2 * na + a]
 
 
-@njit(cache=True)
-def _deviatoric_rows(c):
-    """Project (6, 6) ``c`` on deviatoric strain from both sides; returns (c I)/3, (I c)/3 and I c I/9 of the original.
-
-    The vectors are projected too, so that they pair with deviatoric strain.
-    """
-    right = np.empty(6)
-    left = np.empty(6)
-    for v in range(6):
-        right[v] = (c[v, 0] + c[v, 1] + c[v, 2]) / 3.0
-        left[v] = (c[0, v] + c[1, v] + c[2, v]) / 3.0
-    both = (right[0] + right[1] + right[2]) / 3.0
-    for v in range(6):
-        for w in range(6):
-            if w < 3:
-                c[v, w] -= right[v]
-            if v < 3:
-                c[v, w] -= left[w]
-            if v < 3 and w < 3:
-                c[v, w] += both
-    for v in range(3):
-        right[v] -= both
-        left[v] -= both
-    return right, left, both
+@njit(**OPTIONS)
+def _store_stiffness(nodes, stiffness, out):
+    """The same for rows and columns: out (3a, 3a), stiffness flat."""
+    na = len(nodes)
+    for i in range(3):
+        for a in range(na):
+            start = 3 * na * (i * na + a)
+            _store(nodes, stiffness[start : start + 3 * na], out[3 * a + i])
 
 
-@njit(cache=True)
-def _scales(stretch, scale):
-    """scale (6,): derivative of log strain by Green-Lagrange strain in the eigenbasis."""
-    for v in range(6):
-        scale[v] = 2.0 * divided_difference(stretch[ROW_OF[v]], stretch[COLUMN_OF[v]])
+# ---- cells; inlined before compilation, so that the scratch arrays are not passed on
 
 
-@njit(cache=True)
-def _cell(gradient, weight, f, stretch, frame, stress, tangent, mean, slope, volume, force, stiffness):
-    """Force (3a,) and stiffness (3a, 3a) of one cell, with mean dilatation or without."""
-    n_nodes = gradient.shape[1]
-    n = 3 * n_nodes
-    m_inv = np.empty((6, 6))
-    s, d, c, work66 = np.empty(6), np.empty((6, 6)), np.empty((6, 6)), np.empty((6, 6))
-    b, work = np.empty((6, n)), np.empty((6, n))
-    grad, s2, scale = np.empty((n_nodes, 3)), np.empty(6), np.empty(6)
-    column, row = np.zeros(n), np.zeros(n)
-    bulk, mean_pressure = 0.0, 0.0
+@njit(inline="always")
+def _couple(points, nodes, stress, work, out):
+    """out (3, a): nodal forces of stress (6, q), global axes."""
+    _rotate_stress(points, work.rotation, stress, work.y)
+    _piola(points, work.g, work.y, work.piola)
+    _nodal_force(points, nodes, work.piola, work.h, out)
+
+
+@njit(inline="always")
+def _forces(points, nodes, kind, cell, pressure, work):
+    """Fill work.force and work.slope; returns the volume of the cell, its mean stress and the force by slope."""
+    gradient, weight, f, stretch, frame, stress, _tangent, modes, filters = cell
+    volume = _geometry(points, weight, f, frame, work.g, work.cofactor)
+    _rotate_gradient(points, nodes, gradient, frame, work.h)
+    _rotation(points, frame, stretch, work.scale, work.rotation)
+    _nodal_force(points, nodes, work.cofactor, work.h, work.slope)
+    factor, mean_stress = -pressure, _weigh_stress(points, weight, stress, work.stress)
+    if kind == MEAN_DILATATION:
+        _remove_mean(points, work.stress)
+        factor += mean_stress / volume
+    elif kind == ENHANCED:
+        _filter(points, modes, filters, work.stress)
+    _couple(points, nodes, work.stress, work, work.force)
+    for i in range(work.force.size):
+        work.force[i] += factor * work.slope[i]
+    return volume, mean_stress, factor
+
+
+@njit(inline="always")
+def _stiffness(points, nodes, kind, cell, found, work):
+    """Fill work.stiffness; ``_forces`` has found the volume and so on."""
+    _gradient, weight, _f, stretch, _frame, _stress, tangent, modes, filters = cell
+    volume, mean_stress, factor = found
+    bulk = 0.0
+    if kind == ENHANCED:
+        work.c[:] = 0.0
+    else:
+        _weigh_tangent(points, weight, tangent, work.d)
+        if kind == MEAN_DILATATION:
+            bulk = _deviatoric(points, work.d, work.left, work.right)
+            _couple(points, nodes, work.left, work, work.row)
+            _couple(points, nodes, work.right, work, work.column)
+            _rotate_stress(points, work.rotation, work.stress, work.y)
+        _rotate_tangent(points, work.rotation, work.d, work.dr, work.c)
+    _add_curvature(points, stretch, work.scale, work.y, work.c)
+    _strain_slope(points, work.c, work.g, work.cm)
+    _moduli(points, work.g, work.cm, work.y, work.moduli)
+    if factor != 0.0:
+        _add_volume_moduli(points, weight, factor, work.g, work.moduli)
+    _spread(points, nodes, work.moduli, work.h, 3 * len(points), 3, work.traction)
+    work.stiffness[:] = 0.0
+    left = work.h.reshape(work.h.size // len(nodes), len(nodes)).T
+    for i in range(3):
+        rows, third = work.traction.size // 3, work.stiffness.size // 3
+        _add_product(
+            nodes, 1.0, left, work.traction[i * rows : (i + 1) * rows], work.stiffness[i * third : (i + 1) * third]
+        )
+    if kind == MEAN_DILATATION:
+        bulk -= mean_stress
+        _add_mean_stiffness(nodes, volume, bulk, work.slope, work.row, work.column, work.stiffness)
+    elif kind == ENHANCED:
+        _add_assumed_stiffness(points, nodes, weight, tangent, modes, filters, work)
+
+
+@njit(inline="always")
+def _add_assumed_stiffness(points, nodes, weight, tangent, modes, filters, work):
+    """Stiffness of the assumed strains."""
+    _strain_slope(points, work.rotation, work.g, work.cm)
+    _spread(points, nodes, work.cm, work.h, 3, 6, work.assumed)
+    work.amount[:] = 0.0
+    work.assumed_stress[:] = 0.0
+    for k in range(modes.shape[0]):
+        for p in range(modes.shape[1]):
+            work.modes[k, p] = modes[k, p]
+    _add_product(nodes, 1.0, filters, work.assumed, work.amount)
+    _add_product(nodes, -1.0, work.modes, work.amount, work.assumed)
+    size, n = work.assumed.size // weight.size, work.slope.size
     for q in range(weight.size):
-        w = weight[q]
-        _rotation_6(frame[q].T, m_inv)
-        _to_principal(m_inv, stress[q], tangent[q], s, d, work66)
-        _principal_b(f[q], frame[q], gradient[q], b, grad)
-        _scales(stretch[q], scale)
-        if mean:
-            right, left, both = _deviatoric_rows(d)
-            p = (s[0] + s[1] + s[2]) / 3.0
-            mean_pressure += w * p
-            bulk += w * both
-            for v in range(3):
-                s[v] -= p
-            for i in range(n):
-                for v in range(6):
-                    column[i] += w * b[v, i] * scale[v] * right[v]
-                    row[i] += w * b[v, i] * scale[v] * left[v]
-        for v in range(6):
-            s2[v] = scale[v] * s[v]
-            for u in range(6):
-                c[v, u] = scale[v] * d[v, u] * scale[u]
-        _curvature(stretch[q], s, c)
-        for i in range(n):
-            for v in range(6):
-                force[i] += w * b[v, i] * s2[v]
-        _add_product(b, c, w, stiffness, work)
-        _add_geometric(grad, s2, w, stiffness)
-    if mean:
-        for i in range(n):
-            bi = slope[i] / volume
-            force[i] += mean_pressure * bi
-            for j in range(n):
-                bj = slope[j] / volume
-                stiffness[i, j] += column[i] * bj + bi * row[j] + (bulk - mean_pressure) * bi * bj
-        _add_volume_hessian(f, gradient, weight, mean_pressure / volume, stiffness)
+        rows = slice(size * q, size * (q + 1))
+        _add_product(nodes, weight[q], tangent[q], work.assumed[rows], work.assumed_stress[rows])
+    _add_product(nodes, 1.0, work.assumed.reshape(modes.shape[0], n).T, work.assumed_stress, work.stiffness)
 
 
-@njit(cache=True)
-def _assumed_b(gradient, f, stretch, frame, modes, filters, out):
-    """out (6q, 3a): variation of the assumed log strain, in global axes."""
-    n_points, n_nodes = gradient.shape[0], gradient.shape[1]
-    n, n_modes = 3 * n_nodes, modes.shape[1]
-    b, grad, scale, m_inv = np.empty((6, n)), np.empty((n_nodes, 3)), np.empty(6), np.empty((6, 6))
-    amount = np.zeros((n_modes, n))
-    for q in range(n_points):
-        _principal_b(f[q], frame[q], gradient[q], b, grad)
-        _scales(stretch[q], scale)
-        _rotation_6(frame[q].T, m_inv)
-        for v in range(6):
-            row = out[6 * q + v]
-            row[:] = 0.0
-            for u in range(6):
-                factor = m_inv[v, u] * scale[u]
-                for i in range(n):
-                    row[i] += factor * b[u, i]
-            for p in range(n_modes):
-                factor = filters[p, 6 * q + v]
-                for i in range(n):
-                    amount[p, i] += factor * row[i]
-    for k in range(out.shape[0]):
-        for p in range(n_modes):
-            factor = modes[k, p]
-            for i in range(n):
-                out[k, i] -= factor * amount[p, i]
+@njit(nogil=True, **OPTIONS)
+def _chunk(points, nodes, first, last, fields, cells, modes, filters, force, stiffness, volume, slope):
+    """Cells first .. last - 1."""
+    gradient, weight, f, stretch, frame, stress, tangent = fields
+    formulation, pressure, enhanced_index = cells
+    work = _scratch(len(points), len(nodes), modes.shape[2])
+    for e in range(first, last):
+        kind, k = formulation[e], max(enhanced_index[e], 0)
+        mechanics = (gradient[e], weight[e], f[e], stretch[e], frame[e], stress[e], tangent[e])
+        cell = (*mechanics, modes[k], filters[k])
+        found = _forces(points, nodes, kind, cell, pressure[e], work)
+        volume[e] = found[0]
+        _store(nodes, work.force, force[e])
+        _store(nodes, work.slope, slope[e])
+        if len(stiffness) > 0:
+            _stiffness(points, nodes, kind, cell, found, work)
+            _store_stiffness(nodes, work.stiffness, stiffness[e])
 
 
-@njit(cache=True)
-def _pulled_stress(weight, stress, modes, filters, out):
-    """out (6q,) = w T - filters^T modes^T (w T): what the variation of the compatible strain is paired with."""
-    size, n_modes = modes.shape
-    amount = np.zeros(n_modes)
-    for k in range(size):
-        out[k] = weight[k // 6] * stress[k // 6, k % 6]
-        for p in range(n_modes):
-            amount[p] += modes[k, p] * out[k]
-    for p in range(n_modes):
-        for k in range(size):
-            out[k] -= filters[p, k] * amount[p]
+def _for_each(run: Callable[[int], None], starts: range) -> None:
+    """Call ``run``, which releases the interpreter lock, for all ``starts`` on as many threads as Numba may use.
+
+    A parallel kernel of Numba would do the same, but takes three times as long to compile.
+    """
+    threads = min(get_num_threads(), len(starts))
+    if threads < 2:
+        for start in starts:
+            run(start)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(run, starts):  # raises what a thread has raised
+            pass
 
 
-@njit(cache=True)
-def _enhanced_cell(gradient, weight, f, stretch, frame, stress, tangent, modes, filters, force, stiffness):
-    """Force (3a,) and stiffness (3a, 3a) of one cell with assumed strain: modes (6q, p), filters (p, 6q)."""
-    n_points, n_nodes = gradient.shape[0], gradient.shape[1]
-    n = 3 * n_nodes
-    b_all, work, pulled = np.empty((6 * n_points, n)), np.empty((6, n)), np.empty(6 * n_points)
-    _assumed_b(gradient, f, stretch, frame, modes, filters, b_all)
-    _pulled_stress(weight, stress, modes, filters, pulled)
-    b, grad, scale = np.empty((6, n)), np.empty((n_nodes, 3)), np.empty(6)
-    m_inv, c, s, s2 = np.empty((6, 6)), np.empty((6, 6)), np.empty(6), np.empty(6)
-    for q in range(n_points):
-        w = weight[q]
-        for i in range(n):
-            for v in range(6):
-                force[i] += w * b_all[6 * q + v, i] * stress[q, v]
-        _add_product(b_all[6 * q : 6 * q + 6], tangent[q], w, stiffness, work)
-        _rotation_6(frame[q].T, m_inv)
-        for v in range(6):
-            s[v] = 0.0
-            for u in range(6):
-                s[v] += m_inv[u, v] * pulled[6 * q + u]
-        _principal_b(f[q], frame[q], gradient[q], b, grad)
-        _scales(stretch[q], scale)
-        for v in range(6):
-            s2[v] = scale[v] * s[v]
-        c[:, :] = 0.0
-        _curvature(stretch[q], s, c)
-        _add_product(b, c, 1.0, stiffness, work)
-        _add_geometric(grad, s2, 1.0, stiffness)
-
-
-@njit(cache=True, parallel=True)
 def element_forces(
-    gradient, weight, f, stretch, frame, stress, tangent, formulation, pressure, enhanced_index, modes, filters
-):
+    gradient: Array,
+    weight: Array,
+    f: Array,
+    stretch: Array,
+    frame: Array,
+    stress: Array,
+    tangent: Array,
+    formulation: NDArray[np.int8],
+    pressure: Array,
+    enhanced_index: NDArray[np.int64],
+    modes: Array,
+    filters: Array,
+    with_stiffness: bool = True,
+) -> tuple[Array, Array, Array, Array]:
     """Force, stiffness and volume of every cell.
 
     gradient (m, q, a, 3); weight (m, q); f, frame (m, q, 3, 3); stretch (m, q, 3); stress (m, q, 6) MPa;
     tangent (m, q, 6, 6) MPa; formulation, enhanced_index (m,); pressure (m,) MPa of a fluid that fills the cell
     (adds -p v to the energy); modes (k, 6q, p); filters (k, p, 6q).
-    Returns force (m, 3a) N, stiffness (m, 3a, 3a) N/mm, volume (m,) mm3 and slope (m, 3a) = dv/du mm2.
+    Returns force (m, 3a) N, stiffness (m, 3a, 3a) N/mm, volume (m,) mm3 and slope (m, 3a) = dv/du mm2; the
+    stiffness of (0, 3a, 3a) without ``with_stiffness``, and the tangent is then not read.
     """
-    m, n = gradient.shape[0], 3 * gradient.shape[2]
-    force, stiffness = np.zeros((m, n)), np.zeros((m, n, n))
-    volume, slope = np.zeros(m), np.zeros((m, n))
-    for e in prange(m):
-        volume[e] = volume_gradient(f[e], gradient[e], weight[e], slope[e])
-        point = (gradient[e], weight[e], f[e], stretch[e], frame[e], stress[e], tangent[e])
-        if formulation[e] == ENHANCED:
-            k = enhanced_index[e]
-            _enhanced_cell(*point, modes[k], filters[k], force[e], stiffness[e])
-        else:
-            mean = formulation[e] == MEAN_DILATATION
-            _cell(*point, mean, slope[e], volume[e], force[e], stiffness[e])
-        if pressure[e] != 0.0:
-            force[e] -= pressure[e] * slope[e]
-            _add_volume_hessian(f[e], gradient[e], weight[e], -pressure[e], stiffness[e])
+    m, n_points, n_nodes = gradient.shape[:3]
+    n = 3 * n_nodes
+    stiffness = np.empty((m if with_stiffness else 0, n, n))
+    force, volume, slope = np.empty((m, n)), np.empty(m), np.empty((m, n))
+    fields = (gradient, weight, f, stretch, frame, stress, tangent)
+    cells = (formulation, pressure, enhanced_index)
+    points, nodes = (n_points,) * n_points, (n_nodes,) * n_nodes
+
+    def run(first: int) -> None:
+        last = min(m, first + CELLS_PER_CHUNK)
+        _chunk(points, nodes, first, last, fields, cells, modes, filters, force, stiffness, volume, slope)
+
+    _for_each(run, range(0, m, CELLS_PER_CHUNK))
     return force, stiffness, volume, slope
 
 

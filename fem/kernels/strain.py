@@ -57,28 +57,43 @@ def eigen_symmetric(a, values, vectors):
         values[i] = a[i, i]
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def divided_difference(a, b):
-    """First divided difference of 1/2 ln at ``a``, ``b`` > 0; exact to rounding also for a = b."""
-    x = (a - b) / b
-    if x == 0.0:
-        return 0.5 / b
-    return 0.5 * np.log1p(x) / (x * b)
+    """First divided difference of 1/2 ln at ``a``, ``b`` > 0; exact to rounding also for a = b.
+
+    1/2 ln(a / b) = artanh(z) with z = (a - b) / (a + b); its series needs no logarithm where a and b are close.
+    """
+    total = a + b
+    z = (a - b) / total
+    y = z * z
+    if y > 4e-3:
+        return 0.5 * np.log(a / b) / (a - b)
+    series = 1.0 / 9.0 + y * (1.0 / 11.0 + y * (1.0 / 13.0 + y * (1.0 / 15.0)))
+    return (1.0 + y * (1.0 / 3.0 + y * (1.0 / 5.0 + y * (1.0 / 7.0 + y * series)))) / total
 
 
-@njit(cache=True)
-def second_divided_difference(a, b, c):
-    """Second divided difference of 1/2 ln at ``a``, ``b``, ``c`` > 0 (symmetric in its arguments)."""
-    low, high = min(a, b, c), max(a, b, c)
-    mid = a + b + c - low - high
+@njit(cache=True, error_model="numpy")
+def second_difference(a, b, c, ab, bc, ac):
+    """Second divided difference of 1/2 ln at ``a``, ``b``, ``c`` > 0 from the first ones ``ab``, ``bc``, ``ac``."""
+    if abs(a - b) > max(abs(a - c), abs(b - c)):  # those farthest apart become a and c
+        b, c, ab, ac = c, b, ac, ab
+    elif abs(b - c) > abs(a - c):
+        a, b, bc, ac = b, a, ac, bc
     mean = (a + b + c) / 3.0
-    if high - low > 1e-3 * mean:
-        return (divided_difference(high, mid) - divided_difference(mid, low)) / (high - low)
+    if abs(c - a) > 1e-3 * mean:
+        return (bc - ab) / (c - a)
     u, v, w = a - mean, b - mean, c - mean  # Taylor about the mean: h1 = 0
     h2 = u * u + v * v + w * w + u * v + v * w + u * w
     h3 = u * u * u + v * v * v + w * w * w + u * u * (v + w) + v * v * (u + w) + w * w * (u + v) + u * v * w
-    m2 = mean * mean
-    return -0.25 / m2 - 0.125 * h2 / (m2 * m2) + 0.1 * h3 / (m2 * m2 * mean)
+    r = 1.0 / mean
+    return r * r * (-0.25 - r * r * (0.125 * h2 - 0.1 * r * h3))
+
+
+@njit(cache=True, error_model="numpy")
+def second_divided_difference(a, b, c):
+    """Second divided difference of 1/2 ln at ``a``, ``b``, ``c`` > 0 (symmetric in its arguments)."""
+    ab, bc, ac = divided_difference(a, b), divided_difference(b, c), divided_difference(a, c)
+    return second_difference(a, b, c, ab, bc, ac)
 
 
 @njit(cache=True)

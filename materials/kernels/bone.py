@@ -5,9 +5,10 @@ s_hat = sigma/((1-D) E1) and n = P s_hat/s, s = sqrt(s_hat' P s_hat), every inel
 multiple of n: plasticity and irrecoverable creep by their multipliers, the Kelvin chain by its compliance
 A s. So s_hat = (S0 + y P)^-1 e_trial with one unknown y >= A, and (y - A) s is the sum of the multipliers.
 
-Within a step nothing lowers the strength: damage, densification and creep are taken at the end of the step,
-softening from the plastic multiplier that was committed before it (in the spirit of IMPL-EX: Oliver, Huespe &
-Cante 2008, CMAME 197:1865). `kyphos.materials.laws.CRUSHABLE_BONE` gives the equations and their sources.
+Within a step the strength Y stands still: damage and creep are taken at the end of the step, softening and
+densification from the history that was committed before it (in the spirit of IMPL-EX: Oliver, Huespe & Cante
+2008, CMAME 197:1865). What is left derives from a potential, so that without creep the tangent is symmetric.
+`kyphos.materials.laws.CRUSHABLE_BONE` gives the equations and their sources.
 """
 
 from __future__ import annotations
@@ -43,9 +44,11 @@ from .tensors import (
 KELVIN_TIMES = (1.6, 16.0, 160.0, 1600.0, 16000.0)
 KELVIN_WEIGHTS = (1.15, 2.26, 2.23, 2.28, 2.77)
 KELVIN = len(KELVIN_TIMES)
+# How what springs back after crushing is shared among the elements: gone within half an hour for tau = 1 s.
+SPRINGBACK = (1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0, 0.0, 0.0)
 
 # Places in the state vector; KELVIN_START is followed by five strains of six components.
-PLASTIC, KAPPA, COMPACTION, PRIMARY, CREEP, FATIGUE, DRIVE, DAMAGE, KELVIN_START = (
+PLASTIC, KAPPA, COMPACTION, PRIMARY, CREEP, FATIGUE, DRIVE, DAMAGE, FLOW, KELVIN_START = (
     0,
     6,
     7,
@@ -55,6 +58,7 @@ PLASTIC, KAPPA, COMPACTION, PRIMARY, CREEP, FATIGUE, DRIVE, DAMAGE, KELVIN_START
     11,
     12,
     13,
+    19,
 )
 STATE_SIZE = KELVIN_START + 6 * KELVIN
 
@@ -82,17 +86,23 @@ class Bone(NamedTuple):
     fatigue_life_coefficient: float
     fatigue_life_exponent: float
     fatigue_damage_exponent: float
+    springback_share: float
 
 
 class Step(NamedTuple):
-    """What one evaluation is given: time, and history at its start."""
+    """What one evaluation is given: time, history at its start, and what is held through it.
+
+    `strength` is Y/E1, `crushed` the compliance that springs back, `chain` the sum A of the Kelvin elements'
+    compliances over what the step's time lets act.
+    """
 
     dt_s: float
+    crushed: float
     chain: float
     kappa: float
-    compaction: float
     primary: float
     fatigue: float
+    strength: float
 
 
 class Point(NamedTuple):
@@ -107,13 +117,13 @@ class Point(NamedTuple):
     b: float
 
 
-class Strength(NamedTuple):
-    """psi = 1 - D with its derivative by kappa; Y/E1 with its derivative by compaction."""
+class Yield(NamedTuple):
+    """psi = 1 - D, first and second derivative of D by kappa, and the threshold of `_excess`, at one kappa."""
 
     psi: float
-    psi_kappa: float
-    value: float
-    value_compaction: float
+    slope: float
+    bend: float
+    threshold: float
 
 
 class Root(NamedTuple):
@@ -130,7 +140,7 @@ def _load_bone(c: np.ndarray) -> Bone:
     """Constants of one cell from place 18 on."""
     return Bone(
         c[18], c[19], c[20], c[21], c[22], c[23], c[24], c[25], c[26],
-        c[27], c[28], c[29], c[30], c[31], c[32], c[33], c[34],
+        c[27], c[28], c[29], c[30], c[31], c[32], c[33], c[34], c[35],
     )  # fmt: skip
 
 
@@ -147,22 +157,23 @@ def _point(y: float, e: Vector, compliance: Block, surface: Block) -> Point:
 
 
 @njit(cache=True, error_model="numpy")
-def _strength(bone: Bone, step: Step, kappa: float, compaction: float) -> Strength:
-    """Damage from `kappa`, densification from `compaction`, softening from the kappa at the start of the step."""
+def _strength(bone: Bone, kappa: float, compaction: float) -> float:
+    """Y/E1: softened by `kappa`, packed by `compaction`."""
+    soft = (1.0 - bone.plateau_ratio) * np.exp(-kappa / bone.softening_strain)
+    packed = max(compaction, 0.0) / bone.densification_strain
+    return float(bone.yield_strain * (bone.plateau_ratio + soft + bone.densification_gain * packed**4))
+
+
+@njit(cache=True, error_model="numpy")
+def _yield(bone: Bone, step: Step, kappa: float) -> Yield:
+    """Damage at `kappa` and the threshold Y + D'/2 (Y/psi)^2, with which uniaxial stress yields at Y whatever D'."""
     decay = bone.damage_max * np.exp(-bone.damage_rate * kappa)
-    damage = bone.damage_max - decay + step.fatigue
-    slope = -bone.damage_rate * decay
+    damage, slope = bone.damage_max - decay + step.fatigue, bone.damage_rate * decay
     if damage >= bone.damage_cap:
         damage, slope = bone.damage_cap, 0.0
-    soft = (1.0 - bone.plateau_ratio) * np.exp(-step.kappa / bone.softening_strain)
-    packed = max(compaction, 0.0) / bone.densification_strain
-    gain = bone.densification_gain * packed**3
-    return Strength(
-        1.0 - damage,
-        slope,
-        bone.yield_strain * (bone.plateau_ratio + soft + gain * packed),
-        bone.yield_strain * 4.0 * gain / bone.densification_strain,
-    )
+    psi = 1.0 - damage
+    threshold = step.strength + 0.5 * slope * (step.strength / psi) ** 2
+    return Yield(psi, slope, -bone.damage_rate * slope, threshold)
 
 
 @njit(cache=True, error_model="numpy")
@@ -207,12 +218,17 @@ def _advance(root: Root, residual: float, slope: float, scale: float) -> Root:
 
 
 @njit(cache=True, error_model="numpy")
+def _energy(point: Point, e: Vector) -> float:
+    """Twice the elastic energy of the effective stress, s_hat' S0 s_hat."""
+    return float(dot(point.stress, e) - point.y * point.s**2)
+
+
+@njit(cache=True, error_model="numpy")
 def _solve_creep(
     bone: Bone, step: Step, e: Vector, compliance: Block, surface: Block
 ) -> tuple[bool, Point, float, float, float]:
     """The state without plastic flow: y - A = (creep multiplier)/s. Returns found, point and `_creep`."""
-    now = _strength(bone, step, step.kappa, step.compaction)
-    load = now.psi * bone.yield_strain / now.value
+    load = _yield(bone, step, step.kappa).psi * bone.yield_strain / step.strength
     root = Root(step.chain, step.chain, np.inf, False)
     for _ in range(_ITERATIONS):
         point = _point(root.y, e, compliance, surface)
@@ -226,45 +242,163 @@ def _solve_creep(
 
 
 @njit(cache=True, error_model="numpy")
-def _flow_state(
-    bone: Bone, step: Step, point: Point, volumetric: Vector
-) -> tuple[float, float, float, float, Strength, float, float]:
-    """Plastic multiplier, primary and secondary creep, dL/ds, strength, trace of n, compaction at `point`."""
-    primary, secondary, rate = _creep(bone, step, point.s, bone.yield_strain)
+def _flow(bone: Bone, step: Step, point: Point) -> tuple[float, float, float, float, Yield]:
+    """Plastic multiplier, primary and secondary creep, dL/ds, and `Yield` at `point`."""
+    drive = _yield(bone, step, step.kappa).psi * bone.yield_strain / step.strength * point.s
+    primary, secondary, rate = _creep(bone, step, point.s, drive)
     plastic = max((point.y - step.chain - primary - secondary) * point.s, 0.0)
-    trace = dot(volumetric, point.stress) / point.s
-    compaction = step.compaction - plastic * trace
-    now = _strength(bone, step, step.kappa + plastic, compaction)
-    return plastic, primary, secondary, rate, now, trace, compaction
+    return plastic, primary, secondary, rate, _yield(bone, step, step.kappa + plastic)
 
 
 @njit(cache=True, error_model="numpy")
-def _yield_slopes(point: Point, h: float, plastic: float, trace: float, volumetric: Vector) -> tuple[float, float]:
-    """Derivatives by y of the plastic multiplier and of the compaction."""
+def _excess(now: Yield, s: float, energy: float) -> float:
+    """f = psi s + D'/2 (s_hat' S0 s_hat) - threshold: the second term is what damage releases."""
+    return now.psi * s + 0.5 * now.slope * energy - now.threshold
+
+
+@njit(cache=True, error_model="numpy")
+def _excess_kappa(now: Yield, strength: float, s: float, energy: float) -> float:
+    """df/dkappa at fixed stress."""
+    effective = (strength / now.psi) ** 2
+    return -now.slope * s + 0.5 * now.bend * (energy - effective) - now.slope**2 * effective / now.psi
+
+
+@njit(cache=True, error_model="numpy")
+def _excess_y(step: Step, point: Point, h: float, now: Yield, energy: float) -> float:
+    """df/dy at fixed strain."""
     kappa_y = point.s * (1.0 - h * point.b)
-    trace_y = trace * point.b - dot(volumetric, point.w)
-    return kappa_y, -(kappa_y * trace + plastic * trace_y)
+    release = now.slope * point.s**2 * (1.0 - point.y * point.b)
+    return _excess_kappa(now, step.strength, point.s, energy) * kappa_y - now.psi * point.s * point.b - release
 
 
 @njit(cache=True, error_model="numpy")
 def _solve_yield(
     bone: Bone, step: Step, e: Vector, compliance: Block, surface: Block, start: float
 ) -> tuple[bool, Point]:
-    """Plastic flow: psi s = Y, solved as 1/s = psi/Y because 1/s is nearly linear in y."""
-    volumetric = _column_sums(surface)
+    """Plastic flow: f = 0, solved as -f/s = 0 because 1/s is nearly linear in y."""
     root = Root(start, start, np.inf, False)
     for _ in range(_ITERATIONS):
         point = _point(root.y, e, compliance, surface)
         if root.done:
             return True, point
-        plastic, _, _, rate, now, trace, _ = _flow_state(bone, step, point, volumetric)
-        h = root.y - step.chain - rate
-        kappa_y, compaction_y = _yield_slopes(point, h, plastic, trace, volumetric)
-        value_y = now.value_compaction * compaction_y
-        ratio = now.psi / now.value
-        slope = point.b / point.s - (now.psi_kappa * kappa_y - ratio * value_y) / now.value
-        root = _advance(root, 1.0 / point.s - ratio, slope, ratio)
+        _, _, _, rate, now = _flow(bone, step, point)
+        energy = _energy(point, e)
+        excess = _excess(now, point.s, energy)
+        slope = _excess_y(step, point, root.y - step.chain - rate, now, energy) + point.b * excess
+        root = _advance(root, -excess / point.s, -slope / point.s, now.psi)
     return False, point
+
+
+@njit(cache=True, error_model="numpy")
+def _write_elastic(bone: Bone, point: Point, psi: float, h: float, stress: np.ndarray, tangent: np.ndarray) -> None:
+    """Stress and tangent without plastic flow; h = y - A - dL/ds carries the creep."""
+    store_vector(point.stress, psi * bone.modulus_mpa, stress, 0)
+    store_block(point.inverse, psi * bone.modulus_mpa, tangent)
+    if h != 0.0:
+        add_outer(point.w, psi * bone.modulus_mpa * h / (1.0 - h * point.b), point.w, tangent)
+
+
+@njit(cache=True, error_model="numpy")
+def _write_plastic(
+    bone: Bone, step: Step, e: Vector, point: Point, now: Yield, h: float, stress: np.ndarray, tangent: np.ndarray
+) -> None:
+    """Stress and tangent on the yield surface, by the implicit function theorem through f = 0."""
+    energy = _energy(point, e)
+    kappa_y = point.s * (1.0 - h * point.b)
+    along = now.psi + _excess_kappa(now, step.strength, point.s, energy) * h - now.slope * point.y * point.s
+    gradient = vector_sum(scaled(along, point.w), now.slope, point.stress)
+    dy = scaled(-1.0 / _excess_y(step, point, h, now, energy), gradient)
+    left = vector_sum(scaled(-now.psi * point.s, point.w), -now.slope * kappa_y, point.stress)
+    store_vector(point.stress, now.psi * bone.modulus_mpa, stress, 0)
+    store_block(point.inverse, now.psi * bone.modulus_mpa, tangent)
+    add_outer(left, bone.modulus_mpa, dy, tangent)
+    add_outer(point.stress, -bone.modulus_mpa * now.slope * h, point.w, tangent)
+
+
+@njit(cache=True, error_model="numpy")
+def _fatigue(bone: Bone, before: float, cycles: float, drive: float, drive_end: float) -> float:
+    """Fatigue damage after `cycles`, from `before`: exact at constant load, trapezoidal between two, up to the cap."""
+    if cycles <= 0.0:
+        return before
+    power = bone.fatigue_damage_exponent + 1.0
+    per_cycle = 0.5 * (drive**bone.fatigue_life_exponent + drive_end**bone.fatigue_life_exponent)
+    spent = cycles / bone.fatigue_life_coefficient * per_cycle
+    left = max((1.0 - before) ** power - spent, (1.0 - bone.damage_cap) ** power)
+    return float(max(1.0 - left ** (1.0 / power), before))
+
+
+@njit(cache=True, error_model="numpy")
+def _retarded(bone: Bone, dt_s: float, i: int) -> tuple[float, float, float]:
+    """Of Kelvin element i over a step: what stays of its strain, and the weights of the stress at start and end.
+
+    Exact for a stress that changes linearly in the step (Taylor, Pister & Goudreau 1970, IJNME 2:45).
+    """
+    if dt_s <= 0.0:
+        return 1.0, 0.0, 0.0
+    x = dt_s / (KELVIN_TIMES[i] * bone.creep_time_s)
+    gone = -np.expm1(-x)
+    mean = gone / x if x > 1e-5 else 1.0 - 0.5 * x
+    return 1.0 - gone, mean - 1.0 + gone, 1.0 - mean
+
+
+@njit(cache=True, error_model="numpy")
+def _compliance(bone: Bone, crushed: float, i: int) -> float:
+    """Compliance of Kelvin element i: recoverable creep, and what springs back after crushing."""
+    return bone.creep_coefficient * (1.0 - bone.irrecoverable_share) * KELVIN_WEIGHTS[i] + crushed * SPRINGBACK[i]
+
+
+@njit(cache=True, error_model="numpy")
+def _start(bone: Bone, strain: np.ndarray, state: np.ndarray, dt_s: float, cycles: float) -> tuple[Vector, Step]:
+    """Trial elastic strain and the history at the start of the step."""
+    e = vector_sum(load_vector(strain, 0), -1.0, load_vector(state, PLASTIC))
+    strength = _strength(bone, state[KAPPA], state[COMPACTION])
+    crushed = bone.springback_share * state[KAPPA] * (1.0 - state[DAMAGE]) / strength
+    chain = 0.0
+    for i in range(KELVIN):
+        stays, before, after = _retarded(bone, dt_s, i)
+        compliance = _compliance(bone, crushed, i)
+        chain += after * compliance
+        e = vector_sum(e, -stays, load_vector(state, KELVIN_START + 6 * i))
+        e = vector_sum(e, -before * compliance, load_vector(state, FLOW))
+    fatigue = _fatigue(bone, state[FATIGUE], cycles, state[DRIVE], state[DRIVE])
+    return e, Step(dt_s, crushed, chain, state[KAPPA], state[PRIMARY], fatigue, strength)
+
+
+@njit(cache=True, error_model="numpy")
+def _store_kelvin(
+    bone: Bone, step: Step, point: Point, plastic: float, state: np.ndarray, new_state: np.ndarray
+) -> None:
+    """Step of each Kelvin element, and its part of what crushing leaves."""
+    sprung = bone.springback_share * plastic / point.s if plastic > 0.0 else 0.0
+    for i in range(KELVIN):
+        stays, before, after = _retarded(bone, step.dt_s, i)
+        place, compliance = KELVIN_START + 6 * i, _compliance(bone, step.crushed, i)
+        kept = scaled(stays, load_vector(state, place))
+        kept = vector_sum(kept, before * compliance, load_vector(state, FLOW))
+        store_vector(vector_sum(kept, after * compliance + sprung * SPRINGBACK[i], point.flow), 1.0, new_state, place)
+
+
+@njit(cache=True, error_model="numpy")
+def _store(
+    bone: Bone, step: Step, point: Point, flow: tuple[float, float, float, float, Yield],
+    surface: Block, cycles: float, state: np.ndarray, new_state: np.ndarray,
+) -> None:  # fmt: skip
+    """Write the state after the step; `flow` as `_flow`."""
+    plastic, primary, secondary, _, now = flow
+    creep = (primary + secondary) * point.s
+    stays = (1.0 - bone.springback_share) * plastic + creep
+    amount = stays / point.s if point.s > 0.0 else 0.0
+    volumetric = plastic / point.s * dot(_column_sums(surface), point.stress) if plastic > 0.0 else 0.0
+    store_vector(vector_sum(load_vector(state, PLASTIC), amount, point.flow), 1.0, new_state, PLASTIC)
+    new_state[KAPPA] = step.kappa + plastic
+    new_state[COMPACTION] = state[COMPACTION] - volumetric
+    new_state[PRIMARY] = step.primary + primary * point.s
+    new_state[CREEP] = state[CREEP] + creep
+    new_state[DRIVE] = min(now.psi * point.s / step.strength, 1.0) * bone.yield_strain
+    new_state[FATIGUE] = _fatigue(bone, state[FATIGUE], cycles, state[DRIVE], new_state[DRIVE])
+    new_state[DAMAGE] = 1.0 - now.psi
+    store_vector(point.flow, 1.0, new_state, FLOW)
+    _store_kelvin(bone, step, point, plastic, state, new_state)
 
 
 @njit(cache=True, error_model="numpy")
@@ -281,99 +415,6 @@ def _column_sums(surface: Block) -> Vector:
 
 
 @njit(cache=True, error_model="numpy")
-def _write_elastic(bone: Bone, point: Point, psi: float, h: float, stress: np.ndarray, tangent: np.ndarray) -> None:
-    """Stress and tangent without plastic flow; h = y - A - dL/ds carries the creep."""
-    store_vector(point.stress, psi * bone.modulus_mpa, stress, 0)
-    store_block(point.inverse, psi * bone.modulus_mpa, tangent)
-    if h != 0.0:
-        add_outer(point.w, psi * bone.modulus_mpa * h / (1.0 - h * point.b), point.w, tangent)
-
-
-@njit(cache=True, error_model="numpy")
-def _write_plastic(
-    bone: Bone,
-    point: Point,
-    flow: tuple[float, float, float, float, Strength, float, float],
-    h: float,
-    volumetric: Vector,
-    stress: np.ndarray,
-    tangent: np.ndarray,
-) -> None:
-    """Stress and tangent on the yield surface, by the implicit function theorem through psi s - Y = 0."""
-    plastic, _, _, _, now, trace, _ = flow
-    kappa_y, compaction_y = _yield_slopes(point, h, plastic, trace, volumetric)
-    drop = now.psi_kappa * point.s
-    residual_y = drop * kappa_y - now.psi * point.s * point.b - now.value_compaction * compaction_y
-    along = drop * h + now.psi + now.value_compaction * trace * (h - plastic / point.s)
-    dy = scaled(along, point.w)
-    dy = vector_sum(dy, now.value_compaction * plastic / point.s, block_times(point.inverse, volumetric))
-    dy = scaled(-1.0 / residual_y, dy)
-    left = vector_sum(scaled(-now.psi * point.s, point.w), now.psi_kappa * kappa_y, point.stress)
-    store_vector(point.stress, now.psi * bone.modulus_mpa, stress, 0)
-    store_block(point.inverse, now.psi * bone.modulus_mpa, tangent)
-    add_outer(left, bone.modulus_mpa, dy, tangent)
-    add_outer(point.stress, bone.modulus_mpa * now.psi_kappa * h, point.w, tangent)
-
-
-@njit(cache=True, error_model="numpy")
-def _fatigue(bone: Bone, state: np.ndarray, cycles: float) -> float:
-    """Fatigue damage after `cycles` at the committed load, exact at constant load, floored at the cap."""
-    if cycles <= 0.0 or state[DRIVE] <= 0.0:
-        return float(state[FATIGUE])
-    spent = cycles / bone.fatigue_life_coefficient * state[DRIVE] ** bone.fatigue_life_exponent
-    power = bone.fatigue_damage_exponent + 1.0
-    left = max((1.0 - state[FATIGUE]) ** power - spent, (1.0 - bone.damage_cap) ** power)
-    return float(max(1.0 - left ** (1.0 / power), state[FATIGUE]))
-
-
-@njit(cache=True, error_model="numpy")
-def _start(bone: Bone, strain: np.ndarray, state: np.ndarray, dt_s: float, cycles: float) -> tuple[Vector, Step]:
-    """Trial elastic strain and the history at the start of the step."""
-    e = vector_sum(load_vector(strain, 0), -1.0, load_vector(state, PLASTIC))
-    chain = 0.0
-    for i in range(KELVIN):
-        grow = -np.expm1(-dt_s / (KELVIN_TIMES[i] * bone.creep_time_s))
-        chain += grow * KELVIN_WEIGHTS[i] * bone.creep_coefficient * (1.0 - bone.irrecoverable_share)
-        e = vector_sum(e, grow - 1.0, load_vector(state, KELVIN_START + 6 * i))
-    fatigue = _fatigue(bone, state, cycles)
-    return e, Step(dt_s, chain, state[KAPPA], state[COMPACTION], state[PRIMARY], fatigue)
-
-
-@njit(cache=True, error_model="numpy")
-def _store_kelvin(bone: Bone, point: Point, dt_s: float, state: np.ndarray, new_state: np.ndarray) -> None:
-    """Exponential step of each Kelvin element under the stress at the end of the step."""
-    for i in range(KELVIN):
-        grow = -np.expm1(-dt_s / (KELVIN_TIMES[i] * bone.creep_time_s))
-        target = grow * KELVIN_WEIGHTS[i] * bone.creep_coefficient * (1.0 - bone.irrecoverable_share)
-        place = KELVIN_START + 6 * i
-        kept = scaled(1.0 - grow, load_vector(state, place))
-        store_vector(vector_sum(kept, target, point.flow), 1.0, new_state, place)
-
-
-@njit(cache=True, error_model="numpy")
-def _store(
-    bone: Bone, step: Step, point: Point, flow: tuple[float, float, float, float, Strength, float, float],
-    state: np.ndarray, new_state: np.ndarray,
-) -> None:  # fmt: skip
-    """Write the state after the step; `flow` as `_flow_state`."""
-    plastic, primary, secondary, _, now, _, compaction = flow
-    creep = (primary + secondary) * point.s
-    amount = (plastic + creep) / point.s if point.s > 0.0 else 0.0
-    store_vector(vector_sum(load_vector(state, PLASTIC), amount, point.flow), 1.0, new_state, PLASTIC)
-    new_state[KAPPA] = step.kappa + plastic
-    new_state[COMPACTION] = compaction
-    new_state[PRIMARY] = step.primary + primary * point.s
-    new_state[CREEP] = state[CREEP] + creep
-    new_state[FATIGUE] = step.fatigue
-    new_state[DRIVE] = min(now.psi * point.s / now.value, 1.0) * bone.yield_strain
-    new_state[DAMAGE] = 1.0 - now.psi
-    if step.dt_s > 0.0:
-        _store_kelvin(bone, point, step.dt_s, state, new_state)
-    else:
-        new_state[KELVIN_START:STATE_SIZE] = state[KELVIN_START:STATE_SIZE]
-
-
-@njit(cache=True, error_model="numpy")
 def bone_point(
     strain: np.ndarray,
     state: np.ndarray,
@@ -386,7 +427,7 @@ def bone_point(
 ) -> int:
     """Crushable bone at one point; returns a status code.
 
-    strain, stress (6,); state, new_state (STATE_SIZE,); constants (35,): compliance block and surface block
+    strain, stress (6,); state, new_state (STATE_SIZE,); constants (36,): compliance block and surface block
     over the axial modulus, then `Bone`; tangent (6, 6).
     """
     bone = _load_bone(constants)
@@ -395,19 +436,17 @@ def bone_point(
     if not all_finite(e):
         return int(fail(NOT_FINITE, stress, tangent))
     found, point, primary, secondary, rate = _solve_creep(bone, step, e, compliance, surface)
-    now = _strength(bone, step, step.kappa, step.compaction)
-    if found and now.psi * point.s <= now.value * (1.0 + 1e-12):
+    now = _yield(bone, step, step.kappa)
+    if found and _excess(now, point.s, _energy(point, e)) <= 1e-12 * now.threshold:
         _write_elastic(bone, point, now.psi, point.y - step.chain - rate, stress, tangent)
-        flow = (0.0, primary, secondary, rate, now, 0.0, step.compaction)
-        _store(bone, step, point, flow, state, new_state)
+        _store(bone, step, point, (0.0, primary, secondary, rate, now), surface, cycles, state, new_state)
         return OK
     found, point = _solve_yield(bone, step, e, compliance, surface, point.y)
     if not found:
         return int(fail(NO_ROOT, stress, tangent))
-    volumetric = _column_sums(surface)
-    flow = _flow_state(bone, step, point, volumetric)
-    _write_plastic(bone, point, flow, point.y - step.chain - flow[3], volumetric, stress, tangent)
-    _store(bone, step, point, flow, state, new_state)
+    flow = _flow(bone, step, point)
+    _write_plastic(bone, step, e, point, flow[4], point.y - step.chain - flow[3], stress, tangent)
+    _store(bone, step, point, flow, surface, cycles, state, new_state)
     return OK
 
 
@@ -424,7 +463,7 @@ def bone_batch(
     new_state: np.ndarray,
     status: np.ndarray,
 ) -> None:
-    """Crushable bone at all points of the given cells; constants (k, 35). See `MaterialField.update`."""
+    """Crushable bone at all points of the given cells; constants (k, 36). See `MaterialField.update`."""
     points = strain.shape[1]
     for i in prange(cells.size * points):
         k = i // points

@@ -1,4 +1,4 @@
-"""Mooney-Rivlin in principal logarithmic strains."""
+"""Hyperelastic laws in principal logarithmic strains: Mooney-Rivlin, and a foam that never loses its stability."""
 
 from __future__ import annotations
 
@@ -72,6 +72,19 @@ def _add_pair(factor: float, a: np.ndarray, b: np.ndarray, tangent: np.ndarray) 
 
 
 @njit(cache=True, error_model="numpy")
+def _principal(strain: np.ndarray, e: np.ndarray, v: np.ndarray) -> None:
+    """Principal values (3,) and directions (3, 3, columns) of a strain (6,)."""
+    a = np.empty((3, 3))
+    for k in range(3):
+        m = (k + 1) % 3
+        a[k, k] = strain[k]
+        a[k, m] = a[m, k] = 0.5 * strain[3 + k]
+    eigen_symmetric(a, v)
+    for k in range(3):
+        e[k] = a[k, k]
+
+
+@njit(cache=True, error_model="numpy")
 def mooney_rivlin_point(strain: np.ndarray, constants: np.ndarray, stress: np.ndarray, tangent: np.ndarray) -> int:
     """W = C10 (I1bar - 3) + C01 (I2bar - 3) + K/2 (ln J)^2 at one point.
 
@@ -82,16 +95,12 @@ def mooney_rivlin_point(strain: np.ndarray, constants: np.ndarray, stress: np.nd
     if not all_finite(load_vector(strain, 0)):
         return int(fail(NOT_FINITE, stress, tangent))
     c10, c01, bulk = constants
-    a, v, dyads = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 6))
-    for k in range(3):
-        m = (k + 1) % 3
-        a[k, k] = strain[k]
-        a[k, m] = a[m, k] = 0.5 * strain[3 + k]
-    eigen_symmetric(a, v)
-    volume = a[0, 0] + a[1, 1] + a[2, 2]
+    e, v, dyads = np.empty(3), np.empty((3, 3)), np.empty((3, 6))
+    _principal(strain, e, v)
+    volume = e[0] + e[1] + e[2]
     d, g, h = np.empty(3), np.empty(3), np.empty(3)
     for i in range(3):
-        d[i] = a[i, i] - volume / 3.0
+        d[i] = e[i] - volume / 3.0
         up, down = np.exp(2.0 * d[i]), np.exp(-2.0 * d[i])
         g[i], h[i] = 2.0 * (c10 * up - c01 * down), 4.0 * (c10 * up + c01 * down)
         _dyad(v, i, i, dyads[i])
@@ -151,3 +160,46 @@ def mooney_rivlin_batch(
         k = i // points
         c, p = cells[k], i % points
         status[c, p] = mooney_rivlin_point(strain[c, p], constants[k], stress[c, p], tangent[c, p])
+
+
+@njit(cache=True, error_model="numpy")
+def foam_point(strain: np.ndarray, constants: np.ndarray, stress: np.ndarray, tangent: np.ndarray) -> int:
+    """W = mu/2 (I1 - 3 - 2 ln J) at one point: T_i = mu (exp(2 e_i) - 1). constants: mu in MPa."""
+    if not all_finite(load_vector(strain, 0)):
+        return int(fail(NOT_FINITE, stress, tangent))
+    mu = constants[0]
+    e, v, dyad = np.empty(3), np.empty((3, 3)), np.empty(6)
+    _principal(strain, e, v)
+    stress[:] = 0.0
+    tangent[:, :] = 0.0
+    for i in range(3):
+        square = np.exp(2.0 * e[i])
+        _dyad(v, i, i, dyad)
+        for k in range(6):
+            stress[k] += mu * (square - 1.0) * dyad[k]
+        _add_pair(2.0 * mu * square, dyad, dyad, tangent)
+        for j in range(i):
+            _dyad(v, i, j, dyad)
+            _add_pair(mu * np.exp(e[i] + e[j]) * _sinhc(e[i] - e[j]), dyad, dyad, tangent)
+    return OK
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def foam_batch(
+    strain: np.ndarray,
+    state: np.ndarray,
+    cells: np.ndarray,
+    constants: np.ndarray,
+    dt_s: float,
+    cycles: float,
+    stress: np.ndarray,
+    tangent: np.ndarray,
+    new_state: np.ndarray,
+    status: np.ndarray,
+) -> None:
+    """Foam at all points of the given cells; constants (k, 1). Shapes as `MaterialField.update`."""
+    points = strain.shape[1]
+    for i in prange(cells.size * points):
+        k = i // points
+        c, p = cells[k], i % points
+        status[c, p] = foam_point(strain[c, p], constants[k], stress[c, p], tangent[c, p])

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from kyphos.materials import (
     CRUSHABLE_BONE,
     FATIGUE_ELASTIC,
+    FOAM,
     J2_PLASTICITY,
     LINEAR_ELASTIC,
     MOONEY_RIVLIN,
@@ -34,6 +35,7 @@ EXAMPLES: dict[str, tuple[Law, Floats]] = {
         np.array([300.0, 120.0, 90.0, 0.3, 0.28, 0.2, 60.0, 55.0, 40.0]),
     ),
     "mooney": (MOONEY_RIVLIN, load_card("nucleus").row()),
+    "foam": (FOAM, load_card("void").row()),
     "j2": (J2_PLASTICITY, np.array([250000.0, 0.25, 5.0, 62500.0, 20000.0])),
     "pmma": (FATIGUE_ELASTIC, load_card("pmma").row()),
     "bone": (CRUSHABLE_BONE, BONE),
@@ -50,15 +52,17 @@ def central_tangent(
     field: MaterialField, strain: Floats, state: Floats, dt_s: float, cycles: float, step: float
 ) -> Floats:
     """dT/dE (m, q, 6, 6) by central differences of relative size `step`."""
-    size = step * np.maximum(np.abs(strain).max(axis=-1), 1e-3)
     tangent = np.empty((*strain.shape, 6))
-    for j in range(6):
-        ahead, behind = strain.copy(), strain.copy()
-        ahead[..., j] += size
-        behind[..., j] -= size
+    for j, (behind, ahead) in enumerate(neighbours(strain, step)):
         high, low = field.update(ahead, state, dt_s, cycles), field.update(behind, state, dt_s, cycles)
-        tangent[..., j] = (high.stress - low.stress) / (2.0 * size[..., None])
+        tangent[..., j] = (high.stress - low.stress) / (ahead - behind)[..., j, None]
     return tangent
+
+
+def neighbours(strain: Floats, step: float) -> list[tuple[Floats, Floats]]:
+    """The six pairs of strains (m, q, 6), just below and just above in one component, of central differences."""
+    size = step * np.maximum(np.abs(strain).max(axis=-1, keepdims=True), 1e-3)
+    return [(strain - size * unit, strain + size * unit) for unit in np.eye(6)]
 
 
 def tangent_error(

@@ -8,6 +8,7 @@ import pytest
 
 from kyphos.errors import MaterialError
 from kyphos.materials import (
+    FOAM,
     J2_PLASTICITY,
     LAWS,
     LINEAR_ELASTIC,
@@ -52,7 +53,7 @@ def test_tangent_is_the_derivative_of_stress(name, path):
 
 @pytest.mark.parametrize("axis", range(6))
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-@pytest.mark.parametrize("name", ["mooney", "j2", "skewed bone"])
+@pytest.mark.parametrize("name", ["mooney", "foam", "j2", "skewed bone"])
 def test_tangent_in_pure_tension_compression_and_shear(name, axis, sign):
     law, row = bench.EXAMPLES[name]
     field = bench.points(law, row, 1)
@@ -104,17 +105,19 @@ def test_mooney_rivlin_uniaxial_matches_the_closed_form():
 
 
 @pytest.mark.parametrize("gap", [0.0, 1e-14, 1e-9, 1e-5, 1e-3])
-def test_mooney_rivlin_survives_equal_principal_strains(gap):
-    field = bench.points(MOONEY_RIVLIN, load_card("annulus-ground").row(), 1)
+@pytest.mark.parametrize(("law", "card"), [(MOONEY_RIVLIN, "annulus-ground"), (FOAM, "void")])
+def test_hyperelasticity_survives_equal_principal_strains(law, card, gap):
+    field = bench.points(law, load_card(card).row(), 1)
     strain = np.array([0.2, 0.2 + gap, -0.4, 0.0, 0.0, 0.0])[None, None]
     assert bench.tangent_error(field, strain, field.initial_state(), step=1e-6).max() < 1e-6
 
 
-def test_mooney_rivlin_is_isotropic():
+@pytest.mark.parametrize("name", ["mooney", "foam"])
+def test_hyperelasticity_is_isotropic(name):
     rng = np.random.default_rng(3)
     rotation, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     principal = np.diag([0.3, -0.1, -0.25])
-    field = bench.points(MOONEY_RIVLIN, bench.EXAMPLES["mooney"][1], 2)
+    field = bench.points(*bench.EXAMPLES[name], 2)
 
     def voigt(a, shear):
         return np.array([a[0, 0], a[1, 1], a[2, 2], shear * a[0, 1], shear * a[1, 2], shear * a[0, 2]])
@@ -124,6 +127,40 @@ def test_mooney_rivlin_is_isotropic():
     np.testing.assert_allclose(
         stress[1], voigt(rotation @ np.diag(stress[0, :3]) @ rotation.T, 1.0), rtol=1e-10, atol=1e-12
     )
+
+
+def test_foam_uniaxial_matches_the_closed_form():
+    """T = mu (L^2 - 1) along the stretch and no lateral strain."""
+    stretch = np.array([0.1, 0.5, 0.9, 1.2, 2.0, 5.0])
+    done = drive_uniaxial(FOAM, FOAM.row(shear_modulus_mpa=0.03), np.log(stretch), axis="yy")
+    np.testing.assert_allclose(done.stress[:, 1], 0.03 * (stretch**2 - 1.0), rtol=1e-9)
+    np.testing.assert_allclose(done.strain[:, [0, 2, 3, 4, 5]], 0.0, atol=1e-9)
+
+
+def test_foam_at_rest_is_a_solid_without_lateral_coupling():
+    done = drive(FOAM, FOAM.row(shear_modulus_mpa=0.03), np.zeros((1, 6)))
+    np.testing.assert_allclose(done.tangent[0], np.diag([0.06] * 3 + [0.03] * 3), atol=1e-15)
+
+
+def least_nominal_stiffness(law, row, stretch):
+    """Smallest eigenvalue (k,) of dP_i/dL_j at principal stretches (k, 3), P_i = T_i/L_i, over that at rest."""
+    strain = np.zeros((len(stretch) + 1, 6))
+    strain[1:, :3] = np.log(stretch)
+    done = drive(law, row, strain)
+    sizes = np.exp(strain[:, :3])
+    nominal = done.tangent[:, :3, :3] / (sizes[:, :, None] * sizes[:, None, :])
+    nominal[:, range(3), range(3)] -= done.stress[:, :3] / sizes**2
+    least = np.linalg.eigvalsh(nominal)[:, 0]
+    return least[1:] / least[0]
+
+
+def test_a_stretched_foam_stays_stable():
+    """Hencky's solid loses its nominal stiffness at L = e; what fills a cavity under a balloon must not."""
+    stretch = np.array([(5.0, 1.0, 1.0), (5.0, 5.0, 0.2), (5.0, 5.0, 5.0), (0.1, 0.1, 0.1), (10.0, 0.1, 3.0)])
+    foam = least_nominal_stiffness(FOAM, load_card("void").row(), stretch)
+    np.testing.assert_allclose(foam, 0.5 * (1.0 + stretch.max(axis=1) ** -2.0), rtol=1e-9)
+    hencky = LINEAR_ELASTIC.row(youngs_modulus_mpa=0.02, poisson_ratio=0.0)
+    assert least_nominal_stiffness(LINEAR_ELASTIC, hencky, stretch[:1])[0] < 0.0
 
 
 @pytest.mark.parametrize(
