@@ -8,6 +8,7 @@ way in.
 if __name__ != "kyphos.fem":
     raise ImportError("import kyphos.fem, not fem: two copies of a class would not match")
 
+from . import voxel
 from .cycles import CycleSettings, CycleState, run_cycles
 from .discretisation import FORMULATIONS, Discretisation, discretise
 from .kernels.threads import use_threads
@@ -62,4 +63,5 @@ __all__ = [
     "traction_forces",
     "use_threads",
     "von_mises",
+    "voxel",
 ]

@@ -381,8 +381,12 @@ class LaggedDirectSolver:
 
     def _to_factorise(self, matrix: SparseMatrix) -> SparseMatrix:
         """The symmetric part: as good a preconditioner here, and a third cheaper to factorise (LDL' for LU)."""
-        csc = sp.csc_array(matrix)
-        return sp.csc_array(0.5 * (csc + csc.T))
+        csc = _canonical(matrix)
+        turned = _canonical(csc.T)
+        if not np.array_equal(csc.indices, turned.indices):
+            return sp.csc_array(0.5 * (csc + turned))
+        # entry by entry, since a sum of sparse matrices drops zeros, and so changes the pattern
+        return sp.csc_array((0.5 * (csc.data + turned.data), csc.indices, csc.indptr), shape=csc.shape)
 
     def _judge(self, iterations: int) -> None:
         """Drop the factorisation once a use of it costs more than the average so far."""

@@ -21,6 +21,7 @@ from kyphos.errors import ConvergenceError
 from .linear import LinearSolver
 from .measure import reactions
 from .structure import Evaluation, Load, State, Structure
+from .system import System, build_system
 
 Array = NDArray[np.float64]
 
@@ -205,33 +206,11 @@ def _stagnant(record: list[float]) -> bool:
 
 def _system(structure: Structure, trial: _Trial, active: NDArray[np.bool_]) -> sp.csr_array:
     """Tangent on the active unknowns, bordered by cavity pressures."""
-    n_motion = structure.size - len(structure.cavities)
-    keep = np.flatnonzero(active[:n_motion])
-    moving = sp.csr_array(structure.motion_map(trial.state.motion)[:, keep])
-    matrix = sp.csr_array(moving.T @ sp.csr_array(trial.evaluation.stiffness @ moving))
-    matrix = matrix + _rigid_stiffness(structure, trial, active, keep)
-    open_cavities = np.flatnonzero(active[n_motion:])
-    if open_cavities.size:
-        column = sp.csr_array(moving.T @ trial.evaluation.volume_slope[:, open_cavities])
-        matrix = sp.csr_array(sp.block_array([[matrix, -column], [-column.T, None]]))
-    return matrix
-
-
-def _rigid_stiffness(
-    structure: Structure, trial: _Trial, active: NDArray[np.bool_], keep: NDArray[np.int64]
-) -> sp.csr_array:
-    """Geometric stiffness of platen rotations on the kept unknowns."""
-    rows, columns, values = [np.zeros(0, int)], [np.zeros(0, int)], [np.zeros(0)]
-    blocks = structure.rigid_stiffness(trial.state.motion, trial.evaluation.force_n)
-    for platen, block in zip(structure.platens, blocks, strict=True):
-        start = structure.platen_slice(platen.name).start + 3
-        free = np.flatnonzero(active[start : start + 3])
-        place = np.searchsorted(keep, start + free)
-        rows.append(np.repeat(place, free.size))
-        columns.append(np.tile(place, free.size))
-        values.append(block[np.ix_(free, free)].ravel())
-    entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
-    return sp.csr_array(sp.coo_array(entries, shape=(keep.size, keep.size)))
+    key = active.tobytes()
+    if key not in structure.systems:
+        structure.systems[key] = build_system(structure, active, trial.evaluation.stiffness)
+    system: System = structure.systems[key]
+    return system.matrix(structure, trial.state, trial.evaluation)
 
 
 def _newton_step(
@@ -239,8 +218,9 @@ def _newton_step(
 ) -> Array:
     """Step in q (N,) for the residual and the pending prescribed motion, with ``damping`` times ``elastic`` added."""
     structure, active = problem.structure, problem.active
-    if damping > 0.0:
-        stiffness = sp.csr_array(trial.evaluation.stiffness + damping * elastic)
+    if elastic is not None and damping > 0.0:
+        stiffness = trial.evaluation.stiffness.copy()
+        stiffness.data += damping * elastic.data  # one pattern
         trial = replace(trial, evaluation=replace(trial.evaluation, stiffness=stiffness))
     n_motion = structure.size - len(structure.cavities)
     matrix = _system(structure, trial, active)

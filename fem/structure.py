@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import scipy.sparse as sp
@@ -257,6 +257,11 @@ class Structure:
         ]
 
     @cached_property
+    def systems(self) -> dict[bytes, Any]:
+        """Linear systems built for this structure (see `newton`), by what was unknown."""
+        return {}
+
+    @cached_property
     def _assumed_eigenstrain(self) -> Array:
         """(m, q, 6) eigenstrain as the elements see strain: projected, or with its mean dilatation."""
         assert self.eigenstrain is not None
@@ -324,12 +329,14 @@ class Structure:
         scatter(stiffness_e.ravel(), positions, data)
         dofs = self.mesh.dofs
         scatter(force_e.ravel(), dofs.ravel(), force)
-        slope = np.zeros((len(self.cavities), n))
-        for row, cavity in zip(slope, self.cavities, strict=True):
-            scatter(slope_e[cavity.cells].ravel(), dofs[cavity.cells].ravel(), row)
+        slopes = [sp.csc_array((n, 0))]
+        for cavity in self.cavities:
+            at = dofs[cavity.cells].ravel()  # all of them, also where zero: the pattern must not change
+            entries = (slope_e[cavity.cells].ravel(), (at, np.zeros_like(at)))
+            slopes.append(sp.csc_array(sp.coo_array(entries, shape=(n, 1))))
         volumes = np.array([volume_e[c.cells].sum() for c in self.cavities])
         matrix = sp.csr_array((data, indices, indptr), shape=(n, n))
-        return Evaluation(force, matrix, volumes, sp.csr_array(slope.T), response, strain)
+        return Evaluation(force, matrix, volumes, sp.csr_array(sp.hstack(slopes)), response, strain)
 
 
 def _stiffness_pattern(cells: Ids, n_nodes: int) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:

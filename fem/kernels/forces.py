@@ -19,19 +19,17 @@ So ``points`` is the tuple (q, .., q) of q entries, whose length is the stride a
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import get_num_threads, njit
+from numba import njit
 from numpy.typing import NDArray
 
 from .strain import COLUMN_OF, ENHANCED, MEAN_DILATATION, ROW_OF, divided_difference, second_difference
+from .threads import in_chunks
 
 Array = NDArray[np.float64]
 
-CELLS_PER_CHUNK = 256  # share their scratch; about 1 ms of work for one thread
 # contract: fused multiply-add; forceinline: to pass ten arrays on takes as long as most of these functions
 OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "fastmath": {"contract"}, "forceinline": True}
 
@@ -541,21 +539,6 @@ def _chunk(points, nodes, first, last, fields, cells, modes, filters, force, sti
             _store_stiffness(nodes, work.stiffness, stiffness[e])
 
 
-def _for_each(run: Callable[[int], None], starts: range) -> None:
-    """Call ``run``, which releases the interpreter lock, for all ``starts`` on as many threads as Numba may use.
-
-    A parallel kernel of Numba would do the same, but takes three times as long to compile.
-    """
-    threads = min(get_num_threads(), len(starts))
-    if threads < 2:
-        for start in starts:
-            run(start)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(run, starts):  # raises what a thread has raised
-            pass
-
-
 def element_forces(
     gradient: Array,
     weight: Array,
@@ -587,11 +570,10 @@ def element_forces(
     cells = (formulation, pressure, enhanced_index)
     points, nodes = (n_points,) * n_points, (n_nodes,) * n_nodes
 
-    def run(first: int) -> None:
-        last = min(m, first + CELLS_PER_CHUNK)
+    def run(first: int, last: int) -> None:
         _chunk(points, nodes, first, last, fields, cells, modes, filters, force, stiffness, volume, slope)
 
-    _for_each(run, range(0, m, CELLS_PER_CHUNK))
+    in_chunks(m, run)
     return force, stiffness, volume, slope
 
 

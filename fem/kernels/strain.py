@@ -7,7 +7,12 @@ differences of f(x) = 1/2 ln(x) (Daleckii & Krein 1965; Higham 2008, Functions o
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
+from numpy.typing import NDArray
+
+from .threads import in_chunks
+
+Array = NDArray[np.float64]
 
 STANDARD, MEAN_DILATATION, ENHANCED = 0, 1, 2
 OK, INVERTED = 0, 1
@@ -162,21 +167,27 @@ def _assume(modes, filters, strain):
             strain[k // 6, k % 6] -= modes[k, p] * amount[p]
 
 
-@njit(cache=True, parallel=True)
-def log_strains(x, cells, gradient, weight, formulation, enhanced_index, modes, filters):
-    """Logarithmic strain at every quadrature point.
-
-    x (n, 3) current positions mm; cells (m, a); gradient (m, q, a, 3) 1/mm; weight (m, q) mm3;
-    formulation (m,); enhanced_index (m,) row of ``modes`` (k, 6q, p) and ``filters`` (k, p, 6q), or -1.
-    Returns strain (m, q, 6), f (m, q, 3, 3), stretch (m, q, 3; eigenvalues of C), frame (m, q, 3, 3), status (m,).
-    """
-    m, n_points = weight.shape
-    strain = np.zeros((m, n_points, 6))
-    f = np.zeros((m, n_points, 3, 3))
-    stretch = np.ones((m, n_points, 3))
-    frame = np.zeros((m, n_points, 3, 3))
-    status = np.zeros(m, dtype=np.int8)
-    for e in prange(m):
+@njit(cache=True, nogil=True)
+def _strain_chunk(
+    first,
+    last,
+    x,
+    cells,
+    gradient,
+    weight,
+    formulation,
+    enhanced_index,
+    modes,
+    filters,
+    strain,
+    f,
+    stretch,
+    frame,
+    status,
+):
+    """Cells ``first`` to ``last`` of `log_strains`."""
+    n_points = weight.shape[1]
+    for e in range(first, last):
         code, log_ratio = _cell_strain(x, cells[e], gradient[e], weight[e], f[e], stretch[e], frame[e], strain[e])
         status[e] = code
         if code != OK:
@@ -189,4 +200,32 @@ def log_strains(x, cells, gradient, weight, formulation, enhanced_index, modes, 
         elif formulation[e] == ENHANCED:
             k = enhanced_index[e]
             _assume(modes[k], filters[k], strain[e])
+
+
+def log_strains(
+    x: Array,
+    cells: NDArray[np.int64],
+    gradient: Array,
+    weight: Array,
+    formulation: NDArray[np.int8],
+    enhanced_index: NDArray[np.int64],
+    modes: Array,
+    filters: Array,
+) -> tuple[Array, Array, Array, Array, NDArray[np.int8]]:
+    """Logarithmic strain at every quadrature point.
+
+    x (n, 3) current positions mm; cells (m, a); gradient (m, q, a, 3) 1/mm; weight (m, q) mm3;
+    formulation (m,); enhanced_index (m,) row of ``modes`` (k, 6q, p) and ``filters`` (k, p, 6q), or -1.
+    Returns strain (m, q, 6), f (m, q, 3, 3), stretch (m, q, 3; eigenvalues of C), frame (m, q, 3, 3), status (m,).
+    """
+    m, n_points = weight.shape
+    strain, f = np.zeros((m, n_points, 6)), np.zeros((m, n_points, 3, 3))
+    stretch, frame = np.ones((m, n_points, 3)), np.zeros((m, n_points, 3, 3))
+    status = np.zeros(m, dtype=np.int8)
+    given = (x, cells, gradient, weight, formulation, enhanced_index, modes, filters)
+
+    def run(first: int, last: int) -> None:
+        _strain_chunk(first, last, *given, strain, f, stretch, frame, status)
+
+    in_chunks(m, run)
     return strain, f, stretch, frame, status
