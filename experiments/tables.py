@@ -214,7 +214,7 @@ class Solver(Table):
 
     threads: Count = Field(default=0, ge=0, le=1024, description="compute threads; 0 = all that the machine has")
     residual_tolerance: Number = Field(
-        default=1e-6, ge=1e-12, le=1e-2, description="out-of-balance force over the applied load"
+        default=1e-4, ge=1e-12, le=1e-2, description="out-of-balance force over the applied load"
     )
     residual_floor_n: Number = Field(default=1e-3, ge=1e-9, le=10, description="tolerance near zero load")
     max_iterations: Count = Field(default=25, ge=3, le=500, description="Newton iterations of one step")

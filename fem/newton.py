@@ -26,7 +26,7 @@ from .system import System, build_system
 Array = NDArray[np.float64]
 
 _PATIENCE = 14  # iterations that may pass without halving the residual
-_SHARES = (1.0, 0.5, 0.25)  # of a step that are tried before damping
+_SHARES = (1.0, 0.5)  # of a step that are tried before damping
 _OVERSHOOT = 0.9  # of the work along a step that may be left at its end, or have changed sign
 _DAMPING = 0.02  # share of the elastic stiffness that is added when steps fail
 _STIFFER, _LIGHTER, _STIFFEST = 4.0, 0.125, 10.0

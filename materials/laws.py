@@ -293,10 +293,10 @@ Plasticity: sigma = (1 - D) C0:(E - E_in), dE_in = dlambda P sigma/phi, kappa = 
     D' = dD/dkappa: a generalised standard material (Halphen & Nguyen 1975, J Mecanique 14:39), since what damage
     releases drives the flow as well. Uniaxial stress along z yields at Y whatever D'; stress that stores less
     energy at the same phi yields above it, up to a quarter more along x and y at first.
-    Y = Y0 [r_pl + (1 - r_pl) exp(-kappa0/kappa_s) + k_d (max(e0, 0)/e_d)^4], e less the trace of all crush strain,
-    that which will spring back included; kappa0 and e0 are those committed before the step, so that Y stands still
+    Y = Y0 [r_pl + (1 - r_pl) exp(-kappa0/kappa_s) + k_d (max(e, 0)/e_d)^4], e less the trace of all crush strain,
+    that which will spring back included; kappa0 is that committed before the step, so that nothing lowers Y
     within it (in the spirit of IMPL-EX: Oliver, Huespe & Cante 2008, CMAME 197:1865; first order in the step).
-    Without creep, or while no damage grows, the tangent is symmetric.
+    But for packing the tangent is symmetric without creep, and with it while no damage grows.
 Damage: D = min(cap, D_max (1 - exp(-a kappa)) + D_f).
 Springback: of each crush increment a share chi goes into three elements of the Kelvin chain, a third each, whose
     compliance grows by a third of chi kappa (1 - D) E1/Y each: in equilibrium under the crushing stress, and coming

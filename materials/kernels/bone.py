@@ -5,9 +5,9 @@ s_hat = sigma/((1-D) E1) and n = P s_hat/s, s = sqrt(s_hat' P s_hat), every inel
 multiple of n: plasticity and irrecoverable creep by their multipliers, the Kelvin chain by its compliance
 A s. So s_hat = (S0 + y P)^-1 e_trial with one unknown y >= A, and (y - A) s is the sum of the multipliers.
 
-Within a step the strength Y stands still: damage and creep are taken at the end of the step, softening and
-densification from the history that was committed before it (in the spirit of IMPL-EX: Oliver, Huespe & Cante
-2008, CMAME 197:1865). What is left derives from a potential, so that without creep the tangent is symmetric.
+Within a step nothing lowers the strength Y: damage, densification and creep are taken at the end of the step,
+softening from the history that was committed before it (in the spirit of IMPL-EX: Oliver, Huespe & Cante 2008,
+CMAME 197:1865). But for densification all derives from a potential, so that without creep the tangent is symmetric.
 `kyphos.materials.laws.CRUSHABLE_BONE` gives the equations and their sources.
 """
 
@@ -92,7 +92,7 @@ class Bone(NamedTuple):
 class Step(NamedTuple):
     """What one evaluation is given: time, history at its start, and what is held through it.
 
-    `strength` is Y/E1, `crushed` the compliance that springs back, `chain` the sum A of the Kelvin elements'
+    `strength` is Y/E1 there, `crushed` the compliance that springs back, `chain` the sum A of the Kelvin elements'
     compliances over what the step's time lets act.
     """
 
@@ -100,6 +100,7 @@ class Step(NamedTuple):
     crushed: float
     chain: float
     kappa: float
+    compaction: float
     primary: float
     fatigue: float
     strength: float
@@ -118,12 +119,27 @@ class Point(NamedTuple):
 
 
 class Yield(NamedTuple):
-    """psi = 1 - D, first and second derivative of D by kappa, and the threshold of `_excess`, at one kappa."""
+    """psi = 1 - D, first and second derivative of D by kappa, Y/E1, and the threshold of `_excess` with its
+    derivative by compaction.
+    """
 
     psi: float
     slope: float
     bend: float
+    strength: float
     threshold: float
+    packing: float
+
+
+class Flow(NamedTuple):
+    """Plastic multiplier, primary and secondary creep over s, dL/ds, trace of n, and the `Yield` they lead to."""
+
+    plastic: float
+    primary: float
+    secondary: float
+    rate: float
+    trace: float
+    now: Yield
 
 
 class Root(NamedTuple):
@@ -157,23 +173,29 @@ def _point(y: float, e: Vector, compliance: Block, surface: Block) -> Point:
 
 
 @njit(cache=True, error_model="numpy")
-def _strength(bone: Bone, kappa: float, compaction: float) -> float:
-    """Y/E1: softened by `kappa`, packed by `compaction`."""
+def _strength(bone: Bone, kappa: float, compaction: float) -> tuple[float, float]:
+    """Y/E1, softened by `kappa` and packed by `compaction`, and its derivative by the latter."""
     soft = (1.0 - bone.plateau_ratio) * np.exp(-kappa / bone.softening_strain)
     packed = max(compaction, 0.0) / bone.densification_strain
-    return float(bone.yield_strain * (bone.plateau_ratio + soft + bone.densification_gain * packed**4))
+    gain = bone.yield_strain * bone.densification_gain * packed**3
+    return bone.yield_strain * (bone.plateau_ratio + soft) + gain * packed, 4.0 * gain / bone.densification_strain
 
 
 @njit(cache=True, error_model="numpy")
-def _yield(bone: Bone, step: Step, kappa: float) -> Yield:
-    """Damage at `kappa` and the threshold Y + D'/2 (Y/psi)^2, with which uniaxial stress yields at Y whatever D'."""
-    decay = bone.damage_max * np.exp(-bone.damage_rate * kappa)
+def _yield(bone: Bone, step: Step, plastic: float, trace: float) -> Yield:
+    """After crushing by `plastic` with flow of `trace`: damage, and the threshold Y + D'/2 (Y/psi)^2.
+
+    With it uniaxial stress yields at Y whatever D'. Softening is that of the kappa at the start of the step.
+    """
+    decay = bone.damage_max * np.exp(-bone.damage_rate * (step.kappa + plastic))
     damage, slope = bone.damage_max - decay + step.fatigue, bone.damage_rate * decay
     if damage >= bone.damage_cap:
         damage, slope = bone.damage_cap, 0.0
     psi = 1.0 - damage
-    threshold = step.strength + 0.5 * slope * (step.strength / psi) ** 2
-    return Yield(psi, slope, -bone.damage_rate * slope, threshold)
+    strength, rise = _strength(bone, step.kappa, step.compaction - plastic * trace)
+    threshold = strength + 0.5 * slope * (strength / psi) ** 2
+    packing = rise * (1.0 + slope * strength / psi**2)
+    return Yield(psi, slope, -bone.damage_rate * slope, strength, threshold, packing)
 
 
 @njit(cache=True, error_model="numpy")
@@ -228,7 +250,7 @@ def _solve_creep(
     bone: Bone, step: Step, e: Vector, compliance: Block, surface: Block
 ) -> tuple[bool, Point, float, float, float]:
     """The state without plastic flow: y - A = (creep multiplier)/s. Returns found, point and `_creep`."""
-    load = _yield(bone, step, step.kappa).psi * bone.yield_strain / step.strength
+    load = _yield(bone, step, 0.0, 0.0).psi * bone.yield_strain / step.strength
     root = Root(step.chain, step.chain, np.inf, False)
     for _ in range(_ITERATIONS):
         point = _point(root.y, e, compliance, surface)
@@ -242,12 +264,13 @@ def _solve_creep(
 
 
 @njit(cache=True, error_model="numpy")
-def _flow(bone: Bone, step: Step, point: Point) -> tuple[float, float, float, float, Yield]:
-    """Plastic multiplier, primary and secondary creep, dL/ds, and `Yield` at `point`."""
-    drive = _yield(bone, step, step.kappa).psi * bone.yield_strain / step.strength * point.s
+def _flow(bone: Bone, step: Step, point: Point, volumetric: Vector) -> Flow:
+    """What flows at `point`."""
+    drive = _yield(bone, step, 0.0, 0.0).psi * bone.yield_strain / step.strength * point.s
     primary, secondary, rate = _creep(bone, step, point.s, drive)
     plastic = max((point.y - step.chain - primary - secondary) * point.s, 0.0)
-    return plastic, primary, secondary, rate, _yield(bone, step, step.kappa + plastic)
+    trace = dot(volumetric, point.stress) / point.s
+    return Flow(plastic, primary, secondary, rate, trace, _yield(bone, step, plastic, trace))
 
 
 @njit(cache=True, error_model="numpy")
@@ -257,18 +280,21 @@ def _excess(now: Yield, s: float, energy: float) -> float:
 
 
 @njit(cache=True, error_model="numpy")
-def _excess_kappa(now: Yield, strength: float, s: float, energy: float) -> float:
-    """df/dkappa at fixed stress."""
-    effective = (strength / now.psi) ** 2
+def _excess_kappa(now: Yield, s: float, energy: float) -> float:
+    """df/dkappa at fixed stress and strength."""
+    effective = (now.strength / now.psi) ** 2
     return -now.slope * s + 0.5 * now.bend * (energy - effective) - now.slope**2 * effective / now.psi
 
 
 @njit(cache=True, error_model="numpy")
-def _excess_y(step: Step, point: Point, h: float, now: Yield, energy: float) -> float:
+def _excess_y(point: Point, h: float, flow: Flow, energy: float, volumetric: Vector) -> float:
     """df/dy at fixed strain."""
+    now = flow.now
     kappa_y = point.s * (1.0 - h * point.b)
+    trace_y = flow.trace * point.b - dot(volumetric, point.w)
     release = now.slope * point.s**2 * (1.0 - point.y * point.b)
-    return _excess_kappa(now, step.strength, point.s, energy) * kappa_y - now.psi * point.s * point.b - release
+    packed = now.packing * (kappa_y * flow.trace + flow.plastic * trace_y)
+    return _excess_kappa(now, point.s, energy) * kappa_y - now.psi * point.s * point.b - release + packed
 
 
 @njit(cache=True, error_model="numpy")
@@ -276,16 +302,18 @@ def _solve_yield(
     bone: Bone, step: Step, e: Vector, compliance: Block, surface: Block, start: float
 ) -> tuple[bool, Point]:
     """Plastic flow: f = 0, solved as -f/s = 0 because 1/s is nearly linear in y."""
+    volumetric = _column_sums(surface)
     root = Root(start, start, np.inf, False)
     for _ in range(_ITERATIONS):
         point = _point(root.y, e, compliance, surface)
         if root.done:
             return True, point
-        _, _, _, rate, now = _flow(bone, step, point)
+        flow = _flow(bone, step, point, volumetric)
         energy = _energy(point, e)
-        excess = _excess(now, point.s, energy)
-        slope = _excess_y(step, point, root.y - step.chain - rate, now, energy) + point.b * excess
-        root = _advance(root, -excess / point.s, -slope / point.s, now.psi)
+        excess = _excess(flow.now, point.s, energy)
+        h = root.y - step.chain - flow.rate
+        slope = _excess_y(point, h, flow, energy, volumetric) + point.b * excess
+        root = _advance(root, -excess / point.s, -slope / point.s, flow.now.psi)
     return False, point
 
 
@@ -300,14 +328,17 @@ def _write_elastic(bone: Bone, point: Point, psi: float, h: float, stress: np.nd
 
 @njit(cache=True, error_model="numpy")
 def _write_plastic(
-    bone: Bone, step: Step, e: Vector, point: Point, now: Yield, h: float, stress: np.ndarray, tangent: np.ndarray
-) -> None:
+    bone: Bone, step: Step, e: Vector, point: Point, flow: Flow, volumetric: Vector, stress: np.ndarray,
+    tangent: np.ndarray,
+) -> None:  # fmt: skip
     """Stress and tangent on the yield surface, by the implicit function theorem through f = 0."""
-    energy = _energy(point, e)
+    now, energy, h = flow.now, _energy(point, e), point.y - step.chain - flow.rate
     kappa_y = point.s * (1.0 - h * point.b)
-    along = now.psi + _excess_kappa(now, step.strength, point.s, energy) * h - now.slope * point.y * point.s
+    along = now.psi + _excess_kappa(now, point.s, energy) * h - now.slope * point.y * point.s
+    along += now.packing * flow.trace * (h - flow.plastic / point.s)
     gradient = vector_sum(scaled(along, point.w), now.slope, point.stress)
-    dy = scaled(-1.0 / _excess_y(step, point, h, now, energy), gradient)
+    gradient = vector_sum(gradient, now.packing * flow.plastic / point.s, block_times(point.inverse, volumetric))
+    dy = scaled(-1.0 / _excess_y(point, h, flow, energy, volumetric), gradient)
     left = vector_sum(scaled(-now.psi * point.s, point.w), -now.slope * kappa_y, point.stress)
     store_vector(point.stress, now.psi * bone.modulus_mpa, stress, 0)
     store_block(point.inverse, now.psi * bone.modulus_mpa, tangent)
@@ -351,7 +382,7 @@ def _compliance(bone: Bone, crushed: float, i: int) -> float:
 def _start(bone: Bone, strain: np.ndarray, state: np.ndarray, dt_s: float, cycles: float) -> tuple[Vector, Step]:
     """Trial elastic strain and the history at the start of the step."""
     e = vector_sum(load_vector(strain, 0), -1.0, load_vector(state, PLASTIC))
-    strength = _strength(bone, state[KAPPA], state[COMPACTION])
+    strength, _ = _strength(bone, state[KAPPA], state[COMPACTION])
     crushed = bone.springback_share * state[KAPPA] * (1.0 - state[DAMAGE]) / strength
     chain = 0.0
     for i in range(KELVIN):
@@ -361,7 +392,7 @@ def _start(bone: Bone, strain: np.ndarray, state: np.ndarray, dt_s: float, cycle
         e = vector_sum(e, -stays, load_vector(state, KELVIN_START + 6 * i))
         e = vector_sum(e, -before * compliance, load_vector(state, FLOW))
     fatigue = _fatigue(bone, state[FATIGUE], cycles, state[DRIVE], state[DRIVE])
-    return e, Step(dt_s, crushed, chain, state[KAPPA], state[PRIMARY], fatigue, strength)
+    return e, Step(dt_s, crushed, chain, state[KAPPA], state[COMPACTION], state[PRIMARY], fatigue, strength)
 
 
 @njit(cache=True, error_model="numpy")
@@ -380,25 +411,22 @@ def _store_kelvin(
 
 @njit(cache=True, error_model="numpy")
 def _store(
-    bone: Bone, step: Step, point: Point, flow: tuple[float, float, float, float, Yield],
-    surface: Block, cycles: float, state: np.ndarray, new_state: np.ndarray,
-) -> None:  # fmt: skip
-    """Write the state after the step; `flow` as `_flow`."""
-    plastic, primary, secondary, _, now = flow
-    creep = (primary + secondary) * point.s
-    stays = (1.0 - bone.springback_share) * plastic + creep
+    bone: Bone, step: Step, point: Point, flow: Flow, cycles: float, state: np.ndarray, new_state: np.ndarray
+) -> None:
+    """Write the state after the step."""
+    creep = (flow.primary + flow.secondary) * point.s
+    stays = (1.0 - bone.springback_share) * flow.plastic + creep
     amount = stays / point.s if point.s > 0.0 else 0.0
-    volumetric = plastic / point.s * dot(_column_sums(surface), point.stress) if plastic > 0.0 else 0.0
     store_vector(vector_sum(load_vector(state, PLASTIC), amount, point.flow), 1.0, new_state, PLASTIC)
-    new_state[KAPPA] = step.kappa + plastic
-    new_state[COMPACTION] = state[COMPACTION] - volumetric
-    new_state[PRIMARY] = step.primary + primary * point.s
+    new_state[KAPPA] = step.kappa + flow.plastic
+    new_state[COMPACTION] = step.compaction - flow.plastic * flow.trace
+    new_state[PRIMARY] = step.primary + flow.primary * point.s
     new_state[CREEP] = state[CREEP] + creep
-    new_state[DRIVE] = min(now.psi * point.s / step.strength, 1.0) * bone.yield_strain
+    new_state[DRIVE] = min(flow.now.psi * point.s / flow.now.strength, 1.0) * bone.yield_strain
     new_state[FATIGUE] = _fatigue(bone, state[FATIGUE], cycles, state[DRIVE], new_state[DRIVE])
-    new_state[DAMAGE] = 1.0 - now.psi
+    new_state[DAMAGE] = 1.0 - flow.now.psi
     store_vector(point.flow, 1.0, new_state, FLOW)
-    _store_kelvin(bone, step, point, plastic, state, new_state)
+    _store_kelvin(bone, step, point, flow.plastic, state, new_state)
 
 
 @njit(cache=True, error_model="numpy")
@@ -436,17 +464,18 @@ def bone_point(
     if not all_finite(e):
         return int(fail(NOT_FINITE, stress, tangent))
     found, point, primary, secondary, rate = _solve_creep(bone, step, e, compliance, surface)
-    now = _yield(bone, step, step.kappa)
+    now = _yield(bone, step, 0.0, 0.0)
     if found and _excess(now, point.s, _energy(point, e)) <= 1e-12 * now.threshold:
         _write_elastic(bone, point, now.psi, point.y - step.chain - rate, stress, tangent)
-        _store(bone, step, point, (0.0, primary, secondary, rate, now), surface, cycles, state, new_state)
+        _store(bone, step, point, Flow(0.0, primary, secondary, rate, 0.0, now), cycles, state, new_state)
         return OK
     found, point = _solve_yield(bone, step, e, compliance, surface, point.y)
     if not found:
         return int(fail(NO_ROOT, stress, tangent))
-    flow = _flow(bone, step, point)
-    _write_plastic(bone, step, e, point, flow[4], point.y - step.chain - flow[3], stress, tangent)
-    _store(bone, step, point, flow, surface, cycles, state, new_state)
+    volumetric = _column_sums(surface)
+    flow = _flow(bone, step, point, volumetric)
+    _write_plastic(bone, step, e, point, flow, volumetric, stress, tangent)
+    _store(bone, step, point, flow, cycles, state, new_state)
     return OK
 
 

@@ -132,9 +132,9 @@ def test_with_values_stays_in_range():
 def test_void_is_a_foam_far_softer_than_any_bone():
     void = load_card("void")
     assert void.law.name == "Foam"
-    np.testing.assert_allclose(void.row(), [0.01])
+    np.testing.assert_allclose(void.row(), [0.05])
     softest = 2980.0 * load_card("trabecular")["density_floor_g_per_cc"] ** 1.05
-    assert 2.0 * void["shear_modulus_mpa"] < 0.002 * softest
+    assert 2.0 * void["shear_modulus_mpa"] < 0.005 * softest
     with pytest.raises(MaterialError, match="did you mean 'shear_modulus_mpa'"):
         void.with_values(shear_modulus=0.02)
 
