@@ -44,7 +44,7 @@ class NewtonSettings:
     minimum_load_n
         The load counts as at least this, so that an unloaded state has a tolerance too.
     max_iterations
-        Newton iterations before the step is given up.
+        Newton iterations before the step is given up; twice as many with those that are rejected.
     linear_tolerance
         Relative residual of each linear solve.
     """
