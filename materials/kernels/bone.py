@@ -192,7 +192,9 @@ def _yield(bone: Bone, step: Step, plastic: float, trace: float) -> Yield:
     if damage >= bone.damage_cap:
         damage, slope = bone.damage_cap, 0.0
     psi = 1.0 - damage
-    strength, rise = _strength(bone, step.kappa, step.compaction - plastic * trace)
+    strength, rise = _strength(bone, step.kappa, step.compaction + max(-plastic * trace, 0.0))
+    if trace > 0.0:  # drawn apart, it unpacks in the next step: nothing lowers the strength in this one
+        rise = 0.0
     threshold = strength + 0.5 * slope * (strength / psi) ** 2
     packing = rise * (1.0 + slope * strength / psi**2)
     return Yield(psi, slope, -bone.damage_rate * slope, strength, threshold, packing)
