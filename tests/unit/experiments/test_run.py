@@ -161,13 +161,13 @@ def test_only_what_applies_is_an_outcome(tiny):
 def test_a_failing_stage_leaves_everything_before_it(tiny, tmp_path):
     _, whole = tiny
     hopeless = read_study(
-        whole.path / "case.toml", ["stage.3.max_n=9000", "solver.min_step=0.1", "solver.max_iterations=8"]
+        whole.path / "case.toml", ["stage.3.max_n=18000", "solver.min_step=0.1", "solver.max_iterations=8"]
     )
-    with pytest.raises(ConvergenceError, match=r"9000 N.*strength|strength.*9000 N"):
+    with pytest.raises(ConvergenceError, match=r"18000 N.*strength|strength.*18000 N"):
         run_study(hopeless, tmp_path / "run")
     left = load_result(tmp_path / "run")
     assert left.status == "failed"
-    assert "9000 N" in left.manifest["message"]
+    assert "18000 N" in left.manifest["message"]
     assert [stage["stage"] for stage in left.manifest["stages"]] == ["intact", "cement", "hold"]
     assert "height_intact_anterior_mm" in left.outcomes
     assert "cycles" not in left.outcomes
