@@ -534,9 +534,8 @@ def _chunk(points, nodes, first, last, fields, cells, modes, filters, force, sti
         volume[e] = found[0]
         _store(nodes, work.force, force[e])
         _store(nodes, work.slope, slope[e])
-        if len(stiffness) > 0:
-            _stiffness(points, nodes, kind, cell, found, work)
-            _store_stiffness(nodes, work.stiffness, stiffness[e])
+        _stiffness(points, nodes, kind, cell, found, work)
+        _store_stiffness(nodes, work.stiffness, stiffness[e])
 
 
 def element_forces(
@@ -552,19 +551,17 @@ def element_forces(
     enhanced_index: NDArray[np.int64],
     modes: Array,
     filters: Array,
-    with_stiffness: bool = True,
 ) -> tuple[Array, Array, Array, Array]:
     """Force, stiffness and volume of every cell.
 
     gradient (m, q, a, 3); weight (m, q); f, frame (m, q, 3, 3); stretch (m, q, 3); stress (m, q, 6) MPa;
     tangent (m, q, 6, 6) MPa; formulation, enhanced_index (m,); pressure (m,) MPa of a fluid that fills the cell
     (adds -p v to the energy); modes (k, 6q, p); filters (k, p, 6q).
-    Returns force (m, 3a) N, stiffness (m, 3a, 3a) N/mm, volume (m,) mm3 and slope (m, 3a) = dv/du mm2; the
-    stiffness of (0, 3a, 3a) without ``with_stiffness``, and the tangent is then not read.
+    Returns force (m, 3a) N, stiffness (m, 3a, 3a) N/mm, volume (m,) mm3 and slope (m, 3a) = dv/du mm2.
     """
     m, n_points, n_nodes = gradient.shape[:3]
     n = 3 * n_nodes
-    stiffness = np.empty((m if with_stiffness else 0, n, n))
+    stiffness = np.empty((m, n, n))
     force, volume, slope = np.empty((m, n)), np.empty(m), np.empty((m, n))
     fields = (gradient, weight, f, stretch, frame, stress, tangent)
     cells = (formulation, pressure, enhanced_index)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +23,7 @@ from kyphos.errors import ConvergenceError, InputError
 
 from ..kernels.voxel_plastic import pack_tangents, plastic_update, point_forces, point_strains, tangent_forces
 from ..kernels.voxel_vectors import dot
+from ..structure import Material
 from .cube import strain_matrix
 from .grid import Condition, Grid, Islands, prescribe, without_islands
 from .solve import BYTES_PER_NODE, ElasticSystem, VoxelSettings, check_memory
@@ -61,33 +62,6 @@ class Tresca:
     yield_stress_mpa: ArrayLike
 
 
-class PointResponse(Protocol):
-    """What a batch law returns."""
-
-    @property
-    def stress(self) -> Array:
-        """(m, 8, 6) MPa."""
-
-    @property
-    def tangent(self) -> Array:
-        """(m, 8, 6, 6) MPa; its symmetric part is used."""
-
-    @property
-    def state(self) -> Array:
-        """(m, 8, s) trial history."""
-
-    @property
-    def status(self) -> NDArray[np.int8]:
-        """(m, 8), 0 = good."""
-
-
-class PointLaw(Protocol):
-    """Any law that turns a batch of strains into stresses, such as the material fields of the other rooms."""
-
-    def update(self, strain: Array, state: Array, dt_s: float, cycles: float) -> PointResponse:
-        """Trial response; ``state`` is only read."""
-
-
 @dataclass(frozen=True, eq=False)
 class BatchLaw:
     """A law from outside.
@@ -95,12 +69,13 @@ class BatchLaw:
     Attributes
     ----------
     law
-        Called with all points: strain (m, 8, 6), state (m, 8, s), no time and no cycles.
+        Called with all points: strain (m, 8, 6), state (m, 8, s), no time and no cycles; of the tangent the symmetric
+        part is used.
     state
         (m, 8, s) to begin with; the rows are the filled voxels in C order of the grid (``np.argwhere``).
     """
 
-    law: PointLaw
+    law: Material
     state: Array
 
 
@@ -315,7 +290,7 @@ class _Points:
         self.chosen = np.flatnonzero(self.flowing).astype(np.int32)
         return bool(np.isfinite(self.stress[:, 0, 0]).all())
 
-    def _evaluate_batch(self, law: PointLaw, u: Array) -> bool:
+    def _evaluate_batch(self, law: Material, u: Array) -> bool:
         self.team.run(self.slabs, point_strains, u, self.cells, self.rank, self.gradient, self.strain)
         response = law.update(self.strain, self.state, 0.0, 0.0)
         if np.any(response.status) or not np.isfinite(response.stress).all():
