@@ -28,15 +28,13 @@ Outcomes = Annotated[tuple[Outcome, ...], Strict(False)]
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
 
 
-class StageTable(Table):
-    """What all stages share: a name, a line of load, the outcomes recorded at the end.
+class NamedStage(Table):
+    """What all stages share: a name.
 
-    The name is the word that the outcomes carry: stage ``treated`` records ``height_treated_anterior_mm``.
+    It is the word that the outcomes carry: stage ``treated`` records ``height_treated_anterior_mm``.
     """
 
     name: str = Field(default="", pattern=NAME_PATTERN, max_length=40, description="unique; default: the kind")
-    offset_anterior_mm: Number = Field(default=0.0, ge=-30, le=30, description="load line in front of the centre")
-    record: Outcomes = Field(default=(), description="outcomes recorded at the end")
 
     @model_validator(mode="before")
     @classmethod
@@ -44,6 +42,13 @@ class StageTable(Table):
         if isinstance(raw, dict) and "name" not in raw:
             return {**raw, "name": cls.model_fields["kind"].default}
         return raw
+
+
+class StageTable(NamedStage):
+    """What all stages of a meshed body share: a line of load, the outcomes recorded at the end."""
+
+    offset_anterior_mm: Number = Field(default=0.0, ge=-30, le=30, description="load line in front of the centre")
+    record: Outcomes = Field(default=(), description="outcomes recorded at the end")
 
 
 class SteadyStage(StageTable):
@@ -189,6 +194,34 @@ class MeasureStage(SteadyStage):
         return self
 
 
+class VoxelTable(NamedStage):
+    """What tests on the voxels of a CT share: what bone and caps are made of."""
+
+    bone: str = Field(default="ct-bone", min_length=1, description="material card of all bone, cortex too")
+    caps: str = Field(default="pmma-cap", min_length=1, description="material card of the caps")
+
+
+class StiffnessStage(VoxelTable):
+    """Press the caps of a CT together, elastically: stiffness and energy density. The elements are the voxels."""
+
+    kind: Literal["voxel_stiffness"] = "voxel_stiffness"
+    displacement_mm: Number = Field(default=0.2, ge=0.001, le=5, description="approach of the caps' outer faces")
+
+
+class StrengthStage(VoxelTable):
+    """Crush a CT between its caps, from rest: load-displacement curve and strength. The elements are the voxels."""
+
+    kind: Literal["voxel_strength"] = "voxel_strength"
+    end_strain: Number = Field(
+        default=0.009, ge=0.003, le=0.1, description="approach at the end, share of the body's height"
+    )
+    steps: Count = Field(default=6, ge=3, le=200, description="equal increments up to there")
+    offset_strain: Number = Field(
+        default=0.002, ge=0.0001, le=0.02, description="plastic strain that defines the strength"
+    )
+
+
+VoxelStage = StiffnessStage | StrengthStage
 Stage = (
     LoadStage
     | HoldStage
@@ -200,7 +233,8 @@ Stage = (
     | CycleStage
     | MeasureStage
 )
-KINDS: dict[str, type[StageTable]] = {
+AnyStage = Stage | VoxelStage
+KINDS: dict[str, type[NamedStage]] = {
     "load": LoadStage,
     "hold": HoldStage,
     "unload": UnloadStage,
@@ -210,7 +244,11 @@ KINDS: dict[str, type[StageTable]] = {
     "cement": CementStage,
     "cycle": CycleStage,
     "test": MeasureStage,
+    "voxel_stiffness": StiffnessStage,
+    "voxel_strength": StrengthStage,
 }
+VOXEL_KINDS = ("voxel_stiffness", "voxel_strength")
+"""Stages whose elements are the voxels of a CT; all others act on a meshed body."""
 
 
 def expand(
@@ -270,10 +308,12 @@ def _treatment_stages(procedure: Procedure, cement: Cement) -> Iterator[Stage]:
             balloon_pressure_limit_mpa=procedure.balloon_pressure_limit_mpa,
         )
         if procedure.deflate:
-            yield DeflateStage(name="deflated", force_n=preload_n)
+            # the cavity is open until the cement in it has set
+            yield DeflateStage(name="deflated", force_n=preload_n, duration_s=cement.setting_s)
     yield CementStage(
         name="cement",
         force_n=preload_n,
+        duration_s=0.0 if procedure.kind == "kyphoplasty" and procedure.deflate else cement.setting_s,
         card=cement.card,
         volume_ml=cement.volume_ml,
         shape=cement.shape or default_shape(procedure.kind),

@@ -23,6 +23,7 @@ from .spec import StudySpec
 from .specimen import build_mesh
 from .stages import SEED_ML, Ended, Solved, run_stage
 from .store import HistoryRow, Outcome, RunStore, open_run
+from .strength_run import run_voxel_study
 from .tables import Solver
 
 BENDING = ("shell", "superior_endplate", "inferior_endplate")  # thin parts: enhanced strain
@@ -50,6 +51,8 @@ def run_study(spec: StudySpec, out: Path, *, resume: bool = False, reporter: Rep
         Bad study, data or folder.
     """
     listener = reporter or SilentReporter()
+    if spec.on_voxels:
+        return run_voxel_study(spec, out, listener, resume=resume)
     fem.use_threads(spec.solver.threads)
     mesh = build_mesh(spec)
     bench = specimen_bench(mesh)
@@ -95,7 +98,7 @@ def _controls(solver: Solver) -> Controls:
 def _check_volumes(spec: StudySpec, bench: Bench) -> None:
     """More cement than the body holds, or balloons smaller than empty ones: refused before anything is solved."""
     body_ml = bench.body.volume_mm3 / MM3_PER_ML
-    for stage in spec.stage:
+    for stage in spec.body_stages:
         if isinstance(stage, CementStage) and stage.volume_ml > 0.8 * body_ml:
             raise StudyError(
                 f"stage {stage.name!r}: volume_ml = {stage.volume_ml:g} is more cement than the body of "
@@ -126,7 +129,7 @@ def _one_stage(
     store: RunStore,
     listener: Reporter,
 ) -> tuple[Bench, dict[str, Outcome]]:
-    stage = spec.stage[index]
+    stage = spec.body_stages[index]
     start, solves = time.perf_counter(), controls.solver.record
     listener.stage_started(index, stage.name, stage.kind)
     ended, equilibria = _walk(stage, bench, controls, store, listener)

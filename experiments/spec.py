@@ -15,7 +15,7 @@ from pydantic import Field, Strict, ValidationError, model_validator
 from kyphos.errors import StudyError
 from kyphos.experiments import toml_text
 from kyphos.experiments.explain import explain
-from kyphos.experiments.plan import Stage, default_shape, expand
+from kyphos.experiments.plan import VOXEL_KINDS, AnyStage, Stage, VoxelStage, default_shape, expand
 from kyphos.experiments.tables import (
     Cement,
     Cycling,
@@ -34,7 +34,7 @@ SHORTHAND = ("fracture", "procedure", "cement", "cycling", "test")
 
 _PROTOCOLS = files("kyphos.experiments") / "protocols"
 
-TaggedStage = Annotated[Stage, Field(discriminator="kind")]
+TaggedStage = Annotated[AnyStage, Field(discriminator="kind")]
 
 
 class StudySpec(Table):
@@ -42,7 +42,7 @@ class StudySpec(Table):
 
     The tables ``fracture``, ``procedure``, ``cement``, ``cycling`` and ``test`` are shorthand for that list.
     A study that lists its stages itself has none of them (they are None here); one that gives both, as
-    ``case.toml`` does, must say the same thing twice.
+    ``case.toml`` does, must say the same thing twice. Stages of the kinds ``voxel_...`` stand by themselves.
     """
 
     name: str = Field(default="study", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="default: the file's name")
@@ -61,14 +61,33 @@ class StudySpec(Table):
     @model_validator(mode="after")
     def _resolve(self) -> Self:
         written = self.stage
+        if self.on_voxels:
+            _check_voxel_study(self)
+            _check_names(written)
+            return self
         if not written or any(getattr(self, table) is not None for table in SHORTHAND):
             self._fill_shorthand()
         if not written:
             object.__setattr__(self, "stage", self._expanded())
         elif self.procedure is not None:
-            _check_same(written, self._expanded())
+            _check_same(self.body_stages, self._expanded())
         _check_names(self.stage)
         return self
+
+    @property
+    def on_voxels(self) -> bool:
+        """Whether the elements are the voxels of a CT, not those of a meshed body."""
+        return any(stage.kind in VOXEL_KINDS for stage in self.stage)
+
+    @property
+    def voxel_stages(self) -> tuple[VoxelStage, ...]:
+        """The stages that act on the voxels of a CT: all of them, or none."""
+        return tuple(stage for stage in self.stage if isinstance(stage, VoxelStage))
+
+    @property
+    def body_stages(self) -> tuple[Stage, ...]:
+        """The stages that act on a meshed body: all of them, or none."""
+        return tuple(stage for stage in self.stage if not isinstance(stage, VoxelStage))
 
     def _fill_shorthand(self) -> None:
         """Give every shorthand table that is left out its defaults; no procedure, no cement."""
@@ -217,7 +236,29 @@ def _together(problems: list[str]) -> str:
     return "\n  ".join([f"{len(problems)} problems:", *problems])
 
 
-def _check_names(stages: tuple[Stage, ...]) -> None:
+def _check_voxel_study(spec: StudySpec) -> None:
+    """A study on voxels has stages of no other kind, none of the tables that stand for them, and a scan."""
+    kinds = ", ".join(VOXEL_KINDS)
+    others = [stage for stage in spec.stage if stage.kind not in VOXEL_KINDS]
+    if others:
+        raise ValueError(
+            f"stage {others[0].name!r} of kind {others[0].kind!r} acts on a meshed body, which stages of the kinds "
+            f"{kinds} do without; make two studies of it"
+        )
+    tables = [table for table in SHORTHAND if getattr(spec, table) is not None]
+    if tables:
+        raise ValueError(
+            f"[{tables[0]}] is for a meshed body; a study with stages of the kinds {kinds} has none of the tables "
+            f"{', '.join(SHORTHAND)}; remove it"
+        )
+    if spec.specimen.scan is None:
+        raise ValueError(
+            f"stages of the kinds {kinds} need a CT: name scan (and labels) in [specimen], "
+            'as in scan = "sample:verse004_L2"'
+        )
+
+
+def _check_names(stages: tuple[AnyStage, ...]) -> None:
     names = [stage.name for stage in stages]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

@@ -10,11 +10,11 @@ from kyphos.experiments.spec import StudySpec
 from kyphos.experiments.tables import Specimen
 
 if TYPE_CHECKING:
-    from kyphos.meshes import SegmentMesh
+    from kyphos.meshes import SegmentMesh, VoxelImage
 
 
 def build_mesh(spec: StudySpec) -> SegmentMesh:
-    """Return the checked mesh of a study's specimen, with densities.
+    """Return the checked mesh of a study's specimen, with densities; of a study on voxels, the voxels.
 
     Raises
     ------
@@ -25,6 +25,9 @@ def build_mesh(spec: StudySpec) -> SegmentMesh:
     """
     from kyphos import meshes
 
+    if spec.on_voxels:
+        voxels = read_voxels(spec)
+        return meshes.voxel_mesh(voxels, voxels.labels > 0, spec.specimen.treated)
     if spec.specimen.scan is not None:
         image, labels = scan_paths(spec)
         mesh = meshes.body_from_ct(image, labels, spec.specimen.treated, spec.mesh.element_size_mm)
@@ -32,6 +35,13 @@ def build_mesh(spec: StudySpec) -> SegmentMesh:
         mesh = _parametric(spec.specimen, spec.mesh.element_size_mm)
     meshes.check_quality(mesh)
     return mesh
+
+
+def read_voxels(spec: StudySpec) -> VoxelImage:
+    """Return the study's scan as cubes of its element size; DataError if it cannot be used, or has no caps."""
+    from kyphos import meshes
+
+    return meshes.voxel_image(meshes.read_scan(*scan_paths(spec)), spec.mesh.element_size_mm)
 
 
 def _parametric(specimen: Specimen, element_size_mm: float) -> SegmentMesh:

@@ -37,10 +37,11 @@ from .bench import (
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
-FRACTURE_STEP = 0.02  # anterior height loss per step, about
+FRACTURE_STEP = 0.01  # anterior height loss per step, about
 FRACTURE_ACCURACY = 2e-4
 UNLOADING_SHARE = 5e-4  # of the body's height, before force control takes over
 SEED_ML = 0.6  # volume of a deflated balloon with its channel
+SEED_RATIOS = np.array([1.0, 2.0, 1.0])  # its shape: twice as long, front to back, as wide
 INFLATION_STEPS = 16
 STRENGTH_STEPS = 20
 STRENGTH_DROP = 0.03  # fall below the first maximum that ends a strength test
@@ -237,11 +238,13 @@ def _insert_balloons(bench: Bench, stage: plan.ReduceStage) -> tuple[Bench, Arra
     cavities, taken = [], np.zeros(len(bench.cavity), dtype=bool)
     for i, centre in enumerate(moved):
         free = allowed[~taken[allowed]]
-        cells, _ = meshes.select_volume(centroids, volumes, centre, np.ones(3), free, SEED_ML * MM3_PER_ML)
+        cells, _ = meshes.select_volume(
+            centroids, volumes, centre, SEED_RATIOS, free, SEED_ML * MM3_PER_ML, bench.body.axes
+        )
         taken[cells] = True
         cavities.append(fem.Cavity(f"balloon_{i + 1}", cells))
-    soft = materials.load_card("void")
-    bench = with_material(bench, np.flatnonzero(taken), soft.law, soft.row())
+    skin = materials.load_card("balloon")
+    bench = with_material(bench, np.flatnonzero(taken), skin.law, skin.row())
     bench = with_cavities(bench, tuple(cavities), np.zeros(len(cavities)))
     return replace(bench, cavity=taken), moved
 
@@ -279,7 +282,8 @@ def _to_pressure(bench: Bench, stage: plan.ReduceStage, controls: Controls) -> G
 
 
 def _deflate(stage: plan.DeflateStage, bench: Bench, controls: Controls) -> Running:
-    """Let the pressure go under the preload; the cavity stays, empty."""
+    """Take the balloons' skin away, let the pressure go under the preload; the cavity stays, empty."""
+    bench = yield from _without_skin(bench, stage, controls)
     start = _pressure_load(bench, stage, bench.state.pressure_mpa)
     end = _pressure_load(bench, stage, np.zeros(len(bench.structure.cavities)))
     settings = replace(controls.march, first=0.1, largest=0.2)
@@ -291,6 +295,17 @@ def _deflate(stage: plan.DeflateStage, bench: Bench, controls: Controls) -> Runn
     bench = replace(bench, load=force_load(bench, stage.force_n))
     bench = yield from _solved(bench, to_force(bench, stage.force_n, controls))
     return Ended(bench, {"cavity_volume_ml": left_ml})
+
+
+def _without_skin(bench: Bench, stage: plan.DeflateStage, controls: Controls) -> Generator[Solved, None, Bench]:
+    """The same cavities held open by pressure alone, so that no skin draws them together."""
+    empty = materials.load_card("void")
+    bench = with_material(bench, np.flatnonzero(bench.cavity), empty.law, empty.row())
+    load = replace(force_load(bench, stage.force_n), volume_mm3=bench.structure.cavity_volumes(bench.state))
+    step = fem.settle(bench.structure, bench.state, load, load, controls.solver, controls.march)
+    bench = bench.after(step)
+    yield _balloon_row(bench, step.equilibrium, 0.0)
+    return bench
 
 
 # --- cement --------------------------------------------------------------------------------------------------------

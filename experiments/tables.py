@@ -163,6 +163,7 @@ class Cement(Table):
     shape: Shape | None = Field(
         default=None, description="default: bolus (kyphoplasty), interdigitated (vertebroplasty)"
     )
+    setting_s: Number = Field(default=900.0, ge=0, le=1e6, description="time at the preload until it has set")
 
 
 class Cycling(Table):

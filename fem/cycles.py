@@ -20,6 +20,7 @@ from .march import MarchSettings, march, settle
 from .newton import Equilibrium, solve_equilibrium
 from .structure import Load, State, Structure
 
+_SUDDEN = 0.5  # of the error of a refused jump: a shorter one that keeps more is no better
 RESTS = 2  # equilibria at the first peak before time begins to count
 
 
@@ -148,7 +149,7 @@ def _jump(
     steps = list(march(structure, state, valley, peak, solver, settings.march))
     start = found = _rested(structure, steps[-1].equilibrium, peak, solver, settings)
     equilibria, cycle, wanted = len(steps) + RESTS, 0, 1
-    growth, rate, error = np.zeros_like(start.state.displacement_mm), None, 0.0
+    rate, error, refused = None, 0.0, np.inf
     while cycle < count:
         jump = _clipped(wanted, cycle, count, settings.report)
         try:
@@ -165,10 +166,11 @@ def _jump(
         moved = new.state.displacement_mm - found.state.displacement_mm
         growth = new.state.displacement_mm - start.state.displacement_mm
         error = 0.0 if rate is None else _relative(0.5 * (moved - length * rate), growth)
-        if error > 2.0 * settings.tolerance and jump > 1:
-            wanted = max(int(jump * _factor(error, settings)), 1)
+        if 2.0 * settings.tolerance < error < _SUDDEN * refused and jump > 1:
+            wanted, refused = max(int(jump * _factor(error, settings)), 1), error
             continue
-        found, cycle, rate = new, cycle + jump, moved / length
+        sudden = error > 2.0 * settings.tolerance and jump > 1
+        found, cycle, rate, refused = new, cycle + jump, rate if sudden else moved / length, np.inf
         bottom = None
         if cycle in settings.report or cycle == count:
             bottom = settle(structure, found.state, peak, valley, solver, settings.march).equilibrium

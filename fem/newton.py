@@ -251,8 +251,8 @@ def _search(problem: _Problem, trial: _Trial, step: Array) -> tuple[float, _Tria
         moved = problem.after(trial, share * step)
         if moved is None:
             continue
-        left = abs(float(moved.residual[moving] @ step[moving]))
-        if left < _OVERSHOOT * work or moved.norm < 0.9 * trial.norm or problem.balanced(moved):
+        left = float(moved.residual[moving] @ step[moving])
+        if (work > 0.0 and left > -_OVERSHOOT * work) or moved.norm < 0.9 * trial.norm or problem.balanced(moved):
             return share, moved
     return 0.0, None
 

@@ -6,7 +6,7 @@ Laws, constants with their sources, and a bench for one point.
 if __name__ != "kyphos.materials":
     raise ImportError("import kyphos.materials, not materials: two copies of a class would not match")
 
-from .assign import DEFAULT_CARDS, bone_field, bone_rows, cement_parameters
+from .assign import DEFAULT_CARDS, bone_field, bone_rows, cement_parameters, plastic_bone
 from .field import Block, MaterialField, Response
 from .lab import Drive, drive, drive_uniaxial
 from .laws import (
@@ -22,7 +22,7 @@ from .laws import (
     Parameter,
     Variable,
 )
-from .library import Card, Constant, describe_card, interdigitated, list_cards, load_card, parse_card
+from .library import PLASTIC_BONE, Card, Constant, describe_card, interdigitated, list_cards, load_card, parse_card
 
 __all__ = [
     "CRUSHABLE_BONE",
@@ -33,6 +33,7 @@ __all__ = [
     "LAWS",
     "LINEAR_ELASTIC",
     "MOONEY_RIVLIN",
+    "PLASTIC_BONE",
     "TRANSVERSELY_ISOTROPIC",
     "Block",
     "Card",
@@ -53,4 +54,5 @@ __all__ = [
     "list_cards",
     "load_card",
     "parse_card",
+    "plastic_bone",
 ]

@@ -12,7 +12,7 @@ from kyphos.units import MG_PER_G
 
 from .field import Block, MaterialField
 from .laws import CRUSHABLE_BONE, Floats, Law
-from .library import Card, interdigitated, load_card
+from .library import PLASTIC_BONE, Card, interdigitated, load_card
 
 DEFAULT_CARDS: dict[str, str] = {
     "trabecular": "trabecular",
@@ -78,13 +78,9 @@ def bone_rows(
     _check_input(card, "vbmd_mg_per_cc", vbmd, -2000.0, 3000.0, card.modulus_law == "classes")
     density = np.maximum(density, card["density_floor_g_per_cc"])
     modulus = _modulus_mpa(card, density, vbmd)
-    if card.yield_law == "power":
-        strength = card["yield_coefficient_mpa"] * density ** card["yield_exponent"]
-    else:
-        strength = card["yield_strain"] * modulus
     special = {
         "axial_modulus_mpa": modulus,
-        "yield_stress_mpa": strength,
+        "yield_stress_mpa": _strength_mpa(card, density, modulus),
         "softening_strain": card["softening_strain"] * card["crush_band_mm"] / size,
     }
     names = [parameter.name for parameter in CRUSHABLE_BONE.parameters]
@@ -92,6 +88,40 @@ def bone_rows(
     parameters = np.stack(rows, axis=1)
     CRUSHABLE_BONE.check(parameters)
     return parameters
+
+
+def plastic_bone(card: Card, density_g_per_cc: ArrayLike) -> tuple[Floats, Floats]:
+    """Young's modulus and uniaxial yield stress (k,), MPa, of isotropic, perfectly plastic bone.
+
+    Parameters
+    ----------
+    card
+        A card of kind PlasticBone.
+    density_g_per_cc
+        (k,), QCT mineral density; values below the card's floor are lifted to it.
+
+    Raises
+    ------
+    MaterialError
+        Another kind of card, or a density that is not finite or no density.
+    """
+    if card.kind != PLASTIC_BONE:
+        raise MaterialError(f"card {card.name!r} is {card.kind}; a card of kind {PLASTIC_BONE} is needed")
+    density = np.atleast_1d(np.asarray(density_g_per_cc, dtype=np.float64))
+    _check_input(card, "density_g_per_cc", density, -2.0, 3.0, True)
+    density = np.maximum(density, card["density_floor_g_per_cc"])
+    unknown = np.full(density.shape, np.nan)
+    _check_input(card, "vbmd_mg_per_cc", unknown, -2000.0, 3000.0, card.modulus_law == "classes")
+    modulus = _modulus_mpa(card, density, unknown)
+    _check_input(card, "a modulus", modulus, 1e-6, 1e6, True)
+    return modulus, _strength_mpa(card, density, modulus)
+
+
+def _strength_mpa(card: Card, density_g_per_cc: Floats, modulus_mpa: Floats) -> Floats:
+    """Axial yield stress (k,), MPa, by the card's yield law."""
+    if card.yield_law == "power":
+        return np.asarray(card["yield_coefficient_mpa"] * density_g_per_cc ** card["yield_exponent"])
+    return np.asarray(card["yield_strain"] * modulus_mpa)
 
 
 def _check_input(card: Card, name: str, values: Floats, low: float, high: float, needed: bool) -> None:

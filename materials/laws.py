@@ -293,9 +293,10 @@ Plasticity: sigma = (1 - D) C0:(E - E_in), dE_in = dlambda P sigma/phi, kappa = 
     D' = dD/dkappa: a generalised standard material (Halphen & Nguyen 1975, J Mecanique 14:39), since what damage
     releases drives the flow as well. Uniaxial stress along z yields at Y whatever D'; stress that stores less
     energy at the same phi yields above it, up to a quarter more along x and y at first.
-    Y = Y0 [r_pl + (1 - r_pl) exp(-kappa0/kappa_s) + k_d (max(e, 0)/e_d)^4], e less the trace of all crush strain,
-    that which will spring back included; kappa0 is that committed before the step, so that nothing lowers Y
-    within it (in the spirit of IMPL-EX: Oliver, Huespe & Cante 2008, CMAME 197:1865; first order in the step).
+    Y = Y0 [r_pl + (1 - r_pl) exp(-kappa0/kappa_s) + k_d (e/e_d)^4], de = max(-tr dE_crush, 0): all volume that
+    crushing has pressed out, which being drawn apart does not give back; kappa0 is that committed before the step,
+    so that nothing lowers Y within it (in the spirit of IMPL-EX: Oliver, Huespe & Cante 2008, CMAME 197:1865;
+    first order in the step).
     But for packing the tangent is symmetric without creep, and with it while no damage grows.
 Damage: D = min(cap, D_max (1 - exp(-a kappa)) + D_f).
 Springback: of each crush increment a share chi goes into three elements of the Kelvin chain, a third each, whose
@@ -334,7 +335,7 @@ Fatigue: dD_f/dN = 1/(N_f (k + 1)(1 - D_f)^k), N_f = C s_p^-b, s_p^b the mean of
     state=(
         Variable("plastic_strain", 6, "crush strain that stays and irrecoverable creep strain, engineering shear"),
         Variable("kappa", 1, "accumulated plastic multiplier"),
-        Variable("compaction", 1, "less the trace of all crush strain, that which springs back included"),
+        Variable("compaction", 1, "volume pressed out by crushing, as a strain, that which springs back included"),
         Variable("primary_creep", 1, "irrecoverable primary creep multiplier"),
         Variable("creep_strain_eq", 1, "irrecoverable creep multiplier, primary and secondary"),
         Variable("fatigue_damage", 1, "damage by cycles"),

@@ -1,8 +1,8 @@
 """Material cards: every constant with value, unit, range, source and a `seen`/`assumed` flag.
 
-A card is a TOML file in `cards/`: `kind` names a law (or `InterdigitatedComposite`), `meaning` says what it
-is, each `[parameters.NAME]` holds `value`, `unit`, `low`, `high`, `source`, `flag`. A `CrushableBone` card
-also names its `modulus_law` and `yield_law`. A card may `extends` another, overriding what differs.
+A card is a TOML file in `cards/`: `kind` names a law (or `InterdigitatedComposite`, or `PlasticBone`), `meaning` says
+what it is, each `[parameters.NAME]` holds `value`, `unit`, `low`, `high`, `source`, `flag`. A `CrushableBone` or
+`PlasticBone` card also names its `modulus_law` and `yield_law`. A card may `extends` another, overriding what differs.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ Table = dict[str, Any]
 
 FLAGS = ("seen", "assumed")
 COMPOSITE = "InterdigitatedComposite"
+PLASTIC_BONE = "PlasticBone"
+"""Isotropic, perfectly plastic bone by density, for voxel grids; see `plastic_bone`."""
 
 _BONE_UNITS = {
     "modulus_ratio_x": "1",
@@ -50,6 +52,7 @@ _BONE_UNITS = {
     "fatigue_damage_exponent": "1",
     "springback_share": "1",
 }
+_PLASTIC_BONE_UNITS = {"poisson_ratio": "1", "density_floor_g_per_cc": "g/cm3"}
 MODULUS_LAWS = {
     "power": {"modulus_coefficient_mpa": "MPa", "modulus_exponent": "1"},
     "linear": {"modulus_slope_mpa": "MPa", "modulus_intercept_mpa": "MPa"},
@@ -97,7 +100,9 @@ class Card:
     def law(self) -> Law:
         """The law of this card; raises MaterialError for a card that only modifies others."""
         if self.kind not in LAWS:
-            raise MaterialError(f"card {self.name!r} ({self.kind}) is no material by itself; see `interdigitated`")
+            raise MaterialError(
+                f"card {self.name!r} ({self.kind}) is no material by itself; see `interdigitated` and `plastic_bone`"
+            )
         return LAWS[self.kind]
 
     def __getitem__(self, name: str) -> float:
@@ -164,11 +169,12 @@ def _expected(where: str, table: Table) -> dict[str, str]:
     kind = table["kind"]
     if kind == COMPOSITE:
         return _COMPOSITE_UNITS
-    if kind not in LAWS:
-        raise MaterialError(_unknown(f"{where}: kind", str(kind), {**LAWS, COMPOSITE: None}))
-    if kind != "CrushableBone":
+    by_density = {"CrushableBone": _BONE_UNITS, PLASTIC_BONE: _PLASTIC_BONE_UNITS}
+    if kind not in {**LAWS, **by_density}:
+        raise MaterialError(_unknown(f"{where}: kind", str(kind), {**LAWS, **by_density, COMPOSITE: None}))
+    if kind not in by_density:
         return {parameter.name: parameter.unit for parameter in LAWS[kind].parameters}
-    units = dict(_BONE_UNITS)
+    units = dict(by_density[kind])
     for key, choices in (("modulus_law", MODULUS_LAWS), ("yield_law", YIELD_LAWS)):
         if table.get(key) not in choices:
             raise MaterialError(f"{where}: {key}={table.get(key)!r} must be one of {', '.join(choices)}")

@@ -18,6 +18,7 @@ from kyphos.meshes.model import (
 )
 from kyphos.meshes.quality import check_quality, scaled_jacobian
 from kyphos.meshes.vertebra import LEVELS, BodyDimensions, build_body, default_dimensions, random_dimensions
+from kyphos.meshes.voxels import VoxelImage, voxel_image, voxel_mesh
 
 __all__ = [
     "LEVELS",
@@ -27,6 +28,7 @@ __all__ = [
     "Labels",
     "Scan",
     "SegmentMesh",
+    "VoxelImage",
     "balloon_seeds",
     "body_from_ct",
     "build_body",
@@ -44,5 +46,7 @@ __all__ = [
     "sample_ct",
     "scaled_jacobian",
     "select_volume",
+    "voxel_image",
+    "voxel_mesh",
     "write_vtu",
 ]

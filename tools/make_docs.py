@@ -22,7 +22,7 @@ from kyphos.experiments.spec import StudySpec
 from kyphos.materials import Card, list_cards, load_card
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-PAGES = ("study-file.md", "physics.md")
+PAGES = ("study-file.md", "physics.md", "ct-strength.md")
 
 TABLES: dict[str, type[BaseModel]] = {
     "specimen": tables.Specimen,
@@ -132,7 +132,9 @@ def _stage(kind: str) -> str:
     """A stage's own keys; those that all stages share are told once, unless their default differs."""
     model = KINDS[kind]
     same = [
-        name for name, field in StageTable.model_fields.items() if model.model_fields[name].default == field.default
+        name
+        for name, field in StageTable.model_fields.items()
+        if name in model.model_fields and model.model_fields[name].default == field.default
     ]
     meaning = (getdoc(model) or "").replace("``", "`")
     return f"{meaning}\n\n{_keys(model, ['kind', *same])}"
@@ -164,7 +166,7 @@ def _makers() -> dict[str, Callable[[], str]]:
     makers["cards"] = _cards
     for card, base in (("trabecular", None), ("shell", "trabecular"), ("endplate", "trabecular")):
         makers[f"card.{card}"] = lambda card=card, base=base: _constants(card, base)  # type: ignore[misc]
-    for card in ("interdigitated", "pmma", "pmma-low-modulus", "calcium-phosphate"):
+    for card in ("interdigitated", "pmma", "pmma-low-modulus", "calcium-phosphate", "ct-bone", "pmma-cap"):
         makers[f"card.{card}"] = lambda card=card: _constants(card)  # type: ignore[misc]
     return makers
 

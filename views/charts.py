@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import cycle
+
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
@@ -14,7 +16,12 @@ from kyphos.views.reading import HEIGHT_STATES, PLACES, height_mm
 from kyphos.views.style import FAINT, INK, PLACE_COLOURS, figure
 
 LINEAR_UP_TO_CYCLES = 2000
+TEST_COLOURS = (FAINT, PLACE_COLOURS["posterior"], PLACE_COLOURS["anterior"], "#7a4fa3", "#4c8c2b")
+STRENGTH = (("strength", "n"), ("stiffness", "n_per_mm"))
 LABEL_PLACES = {"anterior": (0, -13, "center"), "middle": (7, -3, "left"), "posterior": (0, 6, "center")}
+
+
+Colour = str | tuple[float, ...]
 
 
 def height_chart(run: Result) -> Figure | None:
@@ -44,6 +51,8 @@ def height_chart(run: Result) -> Figure | None:
 
 def load_chart(run: Result) -> Figure | None:
     """Load against how far the platens have come together, one colour a stage; None without data."""
+    if run.spec.on_voxels:
+        return strength_chart(run)
     history = run.history.dropna(subset=["displacement_mm", "load_n"])
     if len(history) < 2:
         return None
@@ -61,6 +70,47 @@ def load_chart(run: Result) -> Figure | None:
         axes.set_ylim(bottom=min(0.0, float(history["load_n"].min())))
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     return drawn
+
+
+def strength_chart(run: Result) -> Figure | None:
+    """Load against approach of the caps, each stage from rest, with the strength and the line that defines it."""
+    history = run.history.dropna(subset=["displacement_mm", "load_n"])
+    height = run.outcomes.get("body_height_mm")
+    names = list(dict.fromkeys(history["stage"]))
+    if not names or height is None:
+        return None
+    offsets = {stage.name: stage.offset_strain for stage in run.spec.voxel_stages if stage.kind == "voxel_strength"}
+    with figure(9.0, 4.2) as drawn:
+        axes = drawn.subplots()
+        for name, colour in zip(names, cycle(TEST_COLOURS), strict=False):
+            rows = history[history["stage"] == name]
+            _path(axes, name, rows, colour)
+            if name in offsets:
+                _offset_line(axes, run, name, offsets[name] * height.value, colour)
+        axes.set(xlabel="approach of the caps [mm]", ylabel="load [N]")
+        axes.set_title("Load against displacement, each test from rest (dashed: offset line; ring: strength)")
+        axes.set_ylim(0.0, 1.08 * float(history["load_n"].max()))
+        axes.set_xlim(left=0.0)
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return drawn
+
+
+def _path(axes: Axes, name: str, rows: pd.DataFrame, colour: Colour) -> None:
+    along, load = np.r_[0.0, rows["displacement_mm"]], np.r_[0.0, rows["load_n"]]
+    axes.plot(along, load, color=colour, label=name.replace("_", " "), marker=".", ms=4)
+
+
+def _offset_line(axes: Axes, run: Result, name: str, offset_mm: float, colour: Colour) -> None:
+    """The initial slope, shifted, up to the load that it defines; nothing if the path did not reach it."""
+    strength, slope = (run.outcomes.get(f"{what}_{name}_{unit}") for what, unit in STRENGTH)
+    if strength is None or slope is None:
+        return
+    end = offset_mm + strength.value / slope.value
+    axes.plot([offset_mm, end], [0.0, strength.value], color=colour, lw=0.8, ls="--")
+    axes.plot([end], [strength.value], color=colour, marker="o", ms=8, mfc="none")
+    axes.annotate(
+        f"{strength.value:.0f} N", (end, strength.value), (-7, 7), textcoords="offset points", ha="right", color=colour
+    )
 
 
 def stage_heights_chart(run: Result) -> Figure | None:
@@ -92,7 +142,7 @@ def balloon_chart(run: Result) -> Figure | None:
         for name, colour in zip(names, _stage_colours(len(names)), strict=True):
             part = rows[rows["stage"] == name]
             axes.plot(part["volume_ml"], part["pressure_mpa"], marker=".", color=colour, label=name)
-        for stage in run.spec.stage:
+        for stage in run.spec.body_stages:
             if stage.kind == "reduce":
                 axes.axhline(stage.balloon_pressure_limit_mpa, color=FAINT, lw=1.0, ls="--", label="limit")
         axes.set(title="Balloons", xlabel="volume of all balloons [mL]", ylabel="pressure [MPa]")
@@ -104,7 +154,7 @@ def balloon_chart(run: Result) -> Figure | None:
 def cycled_rows(run: Result) -> tuple[pd.DataFrame, pd.DataFrame]:
     """History rows at the valleys and at the peaks; ``total_cycle`` counts through all cycling stages."""
     parts, before = [], 0
-    for stage in run.spec.stage:
+    for stage in run.spec.body_stages:
         if stage.kind != "cycle":
             continue
         rows = run.history[(run.history["stage"] == stage.name) & (run.history["cycle"] > 0)]
@@ -150,7 +200,7 @@ def _scale_cycles(axes: Axes, most: float) -> None:
         axes.set_xscale("log")
 
 
-def _stage_colours(count: int) -> list[str | tuple[float, ...]]:
+def _stage_colours(count: int) -> list[Colour]:
     if count == 1:
         return [INK]
     return [tuple(float(c) for c in rgba) for rgba in colormaps["turbo"](np.linspace(0.08, 0.92, count))]

@@ -17,12 +17,12 @@ from kyphos.experiments import Result
 from kyphos.views import charts
 from kyphos.views.reading import read_run, read_stage, stage_files
 from kyphos.views.scene import Frame, Parts, Shade, common_frame, draw_shaded, draw_solid, split, studio
-from kyphos.views.style import BONE, CAVITY, CEMENT, INK, POT, figure, save
+from kyphos.views.slices import slice_pictures
+from kyphos.views.style import BONE, CAVITY, CEMENT, INK, OVERVIEW, POT, figure, save
 
 Image = NDArray[np.uint8]
 
 PANEL_WIDTH_INCH = 1.75
-OVERVIEW = "stages.png"
 RULER_MM = 10.0
 SHEET_KINDS = ("test", "fracture", "reduce", "deflate")
 CHARTS = {
@@ -47,7 +47,8 @@ def make_pictures(run_dir: Path | str) -> list[Path]:
     folder = run.path / "pictures"
     charts_drawn = {name: draw(run) for name, draw in CHARTS.items()}
     paths = [save(chart, folder / name) for name, chart in charts_drawn.items() if chart is not None]
-    return [*stage_pictures(run, folder), *paths]
+    drawn = slice_pictures(run, folder) if run.spec.on_voxels else stage_pictures(run, folder)
+    return [*drawn, *paths]
 
 
 def stage_pictures(run: Result, folder: Path) -> list[Path]:

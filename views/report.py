@@ -13,8 +13,9 @@ from typing import Any
 import pandas as pd
 
 from kyphos.experiments import Outcome, Result
-from kyphos.views.pictures import CHARTS, OVERVIEW, make_pictures
+from kyphos.views.pictures import CHARTS, make_pictures
 from kyphos.views.reading import HEIGHT_STATES, PLACES, read_run
+from kyphos.views.style import OVERVIEW
 
 SHARES = ("restoration", "deflation_loss", "retention", "loss", "recoil")
 CAPTIONS = {
@@ -22,6 +23,19 @@ CAPTIONS = {
     "heights_cycles.png": "Heights and their share left, against cycles.",
     "load_displacement.png": "Load against the approach of the platens, one colour a stage.",
     "balloon.png": "Pressure against volume of the balloons.",
+}
+OVERVIEW_WORDS = {
+    False: "The main stages, on one scale; the cut is mid-sagittal.",
+    True: "The mid-sagittal plane of the CT, front to the left: density, elastic energy density under the linear "
+    "load, and the bone that has yielded at the end of each load path.",
+}
+VOXEL_COLUMNS = {
+    "bone": "bone",
+    "caps": "caps",
+    "displacement_mm": "approach [mm]",
+    "end_strain": "end strain [1]",
+    "steps": "steps",
+    "offset_strain": "offset strain [1]",
 }
 STAGE_COLUMNS = {
     "force_n": "force [N]",
@@ -59,7 +73,7 @@ def _parts(run: Result) -> dict[str, str]:
         "description": escape(run.spec.description),
         "status": escape(_status(run)),
         "tiles": _tiles(run),
-        "overview": _figure(pictures / OVERVIEW, "The main stages, on one scale; the cut is mid-sagittal."),
+        "overview": _figure(pictures / OVERVIEW, OVERVIEW_WORDS[run.spec.on_voxels]),
         "outcomes": _outcomes(run),
         "charts": "\n".join(_figure(pictures / name, CAPTIONS[name]) for name in CHARTS),
         "stages": "\n".join(_figure(path, _stage_words(path)) for path in sorted(pictures.glob("stage_*.png"))),
@@ -74,6 +88,14 @@ def _parts(run: Result) -> dict[str, str]:
 
 def boundary_conditions(run: Result) -> str:
     """How the specimen is held and loaded, in words."""
+    if run.spec.on_voxels:
+        return (
+            "The voxels of the CT are the elements, at small strain. The outer face of the lower cap stands still "
+            "along the axis, that of the upper one comes down by what is prescribed; both slide sideways without "
+            "friction. Each stage starts from rest. Strains are the approach of the two faces over the height of "
+            "the vertebral body; the strength is the load where the curve meets its first slope, shifted by the "
+            "offset strain."
+        )
     levels = run.spec.specimen.levels
     if len(levels) > 1:
         held = f"The segment {'-'.join(levels)} is held in rigid pots at both ends."
@@ -103,11 +125,20 @@ def _tiles(run: Result) -> str:
         "loss_anterior": "of the intact height lost in cycling",
     }
     tiles = [
-        f'<div class="tile"><b>{100.0 * run.outcomes[name].value:.1f} %</b><span>{words}</span></div>'
+        _tile(f"{100.0 * run.outcomes[name].value:.1f} %", words)
         for name, words in wanted.items()
         if name in run.outcomes
     ]
+    for stage in run.spec.voxel_stages:
+        kind, unit = ("stiffness", "n_per_mm") if stage.kind == "voxel_stiffness" else ("strength", "n")
+        found = run.outcomes.get(f"{kind}_{stage.name}_{unit}")
+        if found is not None:
+            tiles.append(_tile(f"{_number(found.value)} {found.unit}", f"{kind}, {stage.name.replace('_', ' ')}"))
     return f'<div class="tiles">{"".join(tiles)}</div>' if tiles else ""
+
+
+def _tile(number: str, words: str) -> str:
+    return f'<div class="tile"><b>{escape(number)}</b><span>{escape(words)}</span></div>'
 
 
 def _outcomes(run: Result) -> str:
@@ -137,17 +168,23 @@ def _by_place(title: str, rows: Iterable[tuple[str, str]], outcomes: dict[str, O
 
 
 def _load_cases(run: Result) -> str:
+    columns = VOXEL_COLUMNS if run.spec.on_voxels else STAGE_COLUMNS
     rows = []
     for stage in run.spec.stage:
         facts = stage.model_dump()
-        rows.append((stage.name, stage.kind, *(_cell(facts.get(key)) for key in STAGE_COLUMNS)))
-    return _table(("stage", "kind", *STAGE_COLUMNS.values()), rows)
+        rows.append((stage.name, stage.kind, *(_cell(facts.get(key)) for key in columns)))
+    return _table(("stage", "kind", *columns.values()), rows)
 
 
 def _solution(run: Result) -> str:
     history = run.history
     failed = int((history["status"] != "converged").sum())
     worst = history[["residual_n", "balance", "iterations"]].max()
+    if run.spec.on_voxels:
+        return (
+            f"{len(history)} equilibria. Largest imbalance of the forces on the two caps {worst['balance']:.2g} of "
+            "the load; residuals are relative to the reactions."
+        )
     return (
         f"{len(history)} equilibria, {failed} of them not converged. Largest residual "
         f"{worst['residual_n']:.2g} N, largest imbalance of the platen forces {worst['balance']:.2g} of the "
@@ -156,6 +193,8 @@ def _solution(run: Result) -> str:
 
 
 def _convergence(run: Result) -> str:
+    if run.spec.on_voxels:
+        return _voxel_convergence(run)
     seconds = {entry["stage"]: entry["wall_s"] for entry in run.manifest["stages"]}
     rows = []
     for name, part in run.history.groupby("stage", sort=False):
@@ -181,6 +220,20 @@ def _convergence(run: Result) -> str:
         "time [s]",
     )
     return _table(heads, rows)
+
+
+def _voxel_convergence(run: Result) -> str:
+    heads = {
+        "stage": "stage",
+        "equilibria": "equilibria",
+        "newton_iterations": "Newton iterations",
+        "linear_iterations": "conjugate gradients",
+        "residual": "largest residual [1]",
+        "wall_s": "time [s]",
+        "stopped": "ended early",
+    }
+    rows = [[_cell(entry.get(key)) for key in heads] for entry in run.manifest["stages"]]
+    return _table(tuple(heads.values()), rows)
 
 
 def _provenance(run: Result) -> str:

@@ -18,6 +18,7 @@ INK = "#222222"
 FAINT = "#9a9a9a"
 PLACE_COLOURS = {"anterior": "#c1440e", "middle": "#5b5b5b", "posterior": "#1f6f8b"}
 DOTS_PER_INCH = 150
+OVERVIEW = "stages.png"
 
 _TYPE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",

@@ -176,7 +176,7 @@ def _point(y: float, e: Vector, compliance: Block, surface: Block) -> Point:
 def _strength(bone: Bone, kappa: float, compaction: float) -> tuple[float, float]:
     """Y/E1, softened by `kappa` and packed by `compaction`, and its derivative by the latter."""
     soft = (1.0 - bone.plateau_ratio) * np.exp(-kappa / bone.softening_strain)
-    packed = max(compaction, 0.0) / bone.densification_strain
+    packed = compaction / bone.densification_strain
     gain = bone.yield_strain * bone.densification_gain * packed**3
     return bone.yield_strain * (bone.plateau_ratio + soft) + gain * packed, 4.0 * gain / bone.densification_strain
 
@@ -193,7 +193,7 @@ def _yield(bone: Bone, step: Step, plastic: float, trace: float) -> Yield:
         damage, slope = bone.damage_cap, 0.0
     psi = 1.0 - damage
     strength, rise = _strength(bone, step.kappa, step.compaction + max(-plastic * trace, 0.0))
-    if trace > 0.0:  # drawn apart, it unpacks in the next step: nothing lowers the strength in this one
+    if trace > 0.0:  # drawn apart, it stays as packed as it was
         rise = 0.0
     threshold = strength + 0.5 * slope * (strength / psi) ** 2
     packing = rise * (1.0 + slope * strength / psi**2)
@@ -361,23 +361,19 @@ def _fatigue(bone: Bone, before: float, cycles: float, drive: float, drive_end: 
 
 
 @njit(cache=True, error_model="numpy")
-def _retarded(bone: Bone, dt_s: float, i: int) -> tuple[float, float, float]:
-    """Of Kelvin element i over a step: what stays of its strain, and the weights of the stress at start and end.
+def _element(bone: Bone, crushed: float, dt_s: float, i: int) -> tuple[float, float, float]:
+    """Of Kelvin element i over a step: share of its strain that stays, and compliances to the flow at start and end.
 
     Exact for a stress that changes linearly in the step (Taylor, Pister & Goudreau 1970, IJNME 2:45).
     """
+    compliance = bone.creep_coefficient * (1.0 - bone.irrecoverable_share) * KELVIN_WEIGHTS[i]
+    compliance += crushed * SPRINGBACK[i]
     if dt_s <= 0.0:
         return 1.0, 0.0, 0.0
     x = dt_s / (KELVIN_TIMES[i] * bone.creep_time_s)
     gone = -np.expm1(-x)
     mean = gone / x if x > 1e-5 else 1.0 - 0.5 * x
-    return 1.0 - gone, mean - 1.0 + gone, 1.0 - mean
-
-
-@njit(cache=True, error_model="numpy")
-def _compliance(bone: Bone, crushed: float, i: int) -> float:
-    """Compliance of Kelvin element i: recoverable creep, and what springs back after crushing."""
-    return bone.creep_coefficient * (1.0 - bone.irrecoverable_share) * KELVIN_WEIGHTS[i] + crushed * SPRINGBACK[i]
+    return 1.0 - gone, (mean - 1.0 + gone) * compliance, (1.0 - mean) * compliance
 
 
 @njit(cache=True, error_model="numpy")
@@ -388,11 +384,10 @@ def _start(bone: Bone, strain: np.ndarray, state: np.ndarray, dt_s: float, cycle
     crushed = bone.springback_share * state[KAPPA] * (1.0 - state[DAMAGE]) / strength
     chain = 0.0
     for i in range(KELVIN):
-        stays, before, after = _retarded(bone, dt_s, i)
-        compliance = _compliance(bone, crushed, i)
-        chain += after * compliance
+        stays, before, after = _element(bone, crushed, dt_s, i)
+        chain += after
         e = vector_sum(e, -stays, load_vector(state, KELVIN_START + 6 * i))
-        e = vector_sum(e, -before * compliance, load_vector(state, FLOW))
+        e = vector_sum(e, -before, load_vector(state, FLOW))
     fatigue = _fatigue(bone, state[FATIGUE], cycles, state[DRIVE], state[DRIVE])
     return e, Step(dt_s, crushed, chain, state[KAPPA], state[COMPACTION], state[PRIMARY], fatigue, strength)
 
@@ -404,11 +399,10 @@ def _store_kelvin(
     """Step of each Kelvin element, and its part of what crushing leaves."""
     sprung = bone.springback_share * plastic / point.s if plastic > 0.0 else 0.0
     for i in range(KELVIN):
-        stays, before, after = _retarded(bone, step.dt_s, i)
-        place, compliance = KELVIN_START + 6 * i, _compliance(bone, step.crushed, i)
-        kept = scaled(stays, load_vector(state, place))
-        kept = vector_sum(kept, before * compliance, load_vector(state, FLOW))
-        store_vector(vector_sum(kept, after * compliance + sprung * SPRINGBACK[i], point.flow), 1.0, new_state, place)
+        stays, before, after = _element(bone, step.crushed, step.dt_s, i)
+        place = KELVIN_START + 6 * i
+        kept = vector_sum(scaled(stays, load_vector(state, place)), before, load_vector(state, FLOW))
+        store_vector(vector_sum(kept, after + sprung * SPRINGBACK[i], point.flow), 1.0, new_state, place)
 
 
 @njit(cache=True, error_model="numpy")
@@ -421,7 +415,7 @@ def _store(
     amount = stays / point.s if point.s > 0.0 else 0.0
     store_vector(vector_sum(load_vector(state, PLASTIC), amount, point.flow), 1.0, new_state, PLASTIC)
     new_state[KAPPA] = step.kappa + flow.plastic
-    new_state[COMPACTION] = step.compaction - flow.plastic * flow.trace
+    new_state[COMPACTION] = step.compaction + max(-flow.plastic * flow.trace, 0.0)
     new_state[PRIMARY] = step.primary + flow.primary * point.s
     new_state[CREEP] = state[CREEP] + creep
     new_state[DRIVE] = min(flow.now.psi * point.s / flow.now.strength, 1.0) * bone.yield_strain

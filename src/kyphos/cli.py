@@ -72,7 +72,7 @@ def run(
     from kyphos.experiments import RichReporter, SilentReporter, read_study, to_toml
 
     spec = read_study(_chosen_study(study, out, resume), settings or [])
-    _check_cement(spec)
+    _check_cards(spec)
     if dry_run:
         typer.echo(to_toml(spec), nl=False)
         return
@@ -92,7 +92,7 @@ def check(study: StudyArgument, settings: Settings = None) -> None:
     from kyphos.experiments import read_study
 
     spec = read_study(study, settings or [])
-    _check_cement(spec)
+    _check_cards(spec)
     typer.echo(f"{spec.name}: good; {len(spec.stage)} stages: {', '.join(stage.name for stage in spec.stage)}")
 
 
@@ -185,12 +185,17 @@ def _chosen_study(study: str | None, out: Path | None, resume: bool) -> str | Pa
     return study or DEFAULT_STUDY
 
 
-def _check_cement(spec: StudySpec) -> None:
-    """Load the cement's card, so that a wrong name is met before the run, not in the middle of it."""
+def _check_cards(spec: StudySpec) -> None:
+    """Load the cards that a study names, so that a wrong one is met before the run, not in the middle of it."""
     from kyphos.experiments.plan import CementStage
     from kyphos.materials import load_card
 
-    for stage in spec.stage:
+    if spec.on_voxels:
+        from kyphos.experiments.strength import check_cards
+
+        for voxel_stage in spec.voxel_stages:
+            check_cards(voxel_stage)
+    for stage in spec.body_stages:
         if isinstance(stage, CementStage):
             load_card(stage.card)
 

@@ -36,11 +36,16 @@ def test_a_resolved_study_reads_back_equal(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", list_protocols())
-def test_every_protocol_says_what_it_is_and_uses_the_pinned_defaults(name):
+def test_every_protocol_says_what_it_is(name):
     spec = read_study(name)
     assert spec.name == name
     assert spec.description
     assert "# " in protocol_text(name)
+
+
+@pytest.mark.parametrize("name", [name for name in list_protocols() if not read_study(name).on_voxels])
+def test_every_treatment_uses_the_pinned_defaults(name):
+    spec = read_study(name)
     assert (spec.fracture.anterior_height_loss, spec.fracture.hold_s) == (0.25, 900.0)
     assert spec.procedure.preload_n == 100.0
     block = spec.cycling[0]
@@ -226,7 +231,7 @@ def test_a_study_may_list_its_stages_itself(study):
 
 def test_every_physical_key_ends_in_its_unit_and_has_a_range_and_a_meaning():
     unitless = {"anterior_height_loss", "density_cv", "waist_ratio", "dwell_fraction", "jump_tolerance"}
-    unitless |= {"residual_tolerance", "initial_step", "min_step", "strength_strain"}
+    unitless |= {"residual_tolerance", "initial_step", "min_step", "strength_strain", "end_strain", "offset_strain"}
     for model in _models(StudySpec):
         for key, field in model.model_fields.items():
             if "float" in str(field.annotation):
@@ -249,3 +254,34 @@ def test_the_name_of_a_file_becomes_a_study_name(tmp_path):
     path: Path = tmp_path / "my first study.toml"
     path.write_text("")
     assert read_study(path).name == "my-first-study"
+
+
+VOXELS = '[specimen]\nlevels = ["L2"]\nscan = "sample:verse004_L2"\n'
+STRENGTH = '[[stage]]\nkind = "voxel_strength"\n'
+
+
+def test_stages_on_voxels_stand_by_themselves(study):
+    spec = study(VOXELS + STRENGTH)
+    assert spec.on_voxels
+    assert [stage.name for stage in spec.voxel_stages] == ["voxel_strength"]
+    assert spec.body_stages == ()
+    assert (spec.fracture, spec.procedure, spec.cycling) == (None, None, None)
+    assert not read_study("untreated").on_voxels
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (VOXELS + STRENGTH + '[[stage]]\nkind = "hold"\nforce_n = 100.0', "'hold' acts on a meshed body"),
+        (VOXELS + "[fracture]\n" + STRENGTH, "[fracture] is for a meshed body"),
+        (VOXELS + "[[cycling]]\ncount = 5\n" + STRENGTH, "[cycling] is for a meshed body"),
+        (STRENGTH, "need a CT: name scan"),
+        (VOXELS + STRENGTH + "offset_anterior_mm = 3.0", "unknown key 'offset_anterior_mm'"),
+        (VOXELS + STRENGTH + "end_strain = 0.9", "end_strain = 0.9 is outside 0.003 to 0.1"),
+        (VOXELS + STRENGTH * 2, "two stages are named 'voxel_strength'"),
+    ],
+)
+def test_wrong_combinations_on_voxels_are_refused(text, expected, study):
+    with pytest.raises(StudyError) as error:
+        study(text)
+    assert expected in str(error.value)
