@@ -153,7 +153,7 @@ class CycleStage(StageTable):
     method: Method = Field(default="jump", description="cycle jump, or every cycle solved")
     dwell_fraction: Number = Field(default=0.5, gt=0, le=1, description="share of a period at peak load, for creep")
     jump_tolerance: Number = Field(
-        default=0.005, ge=1e-6, le=0.2, description="error of a jump's growth of displacement, over all growth so far"
+        default=0.01, ge=1e-6, le=0.2, description="error of a jump's growth of displacement, over all growth so far"
     )
 
     @model_validator(mode="after")
@@ -308,12 +308,10 @@ def _treatment_stages(procedure: Procedure, cement: Cement) -> Iterator[Stage]:
             balloon_pressure_limit_mpa=procedure.balloon_pressure_limit_mpa,
         )
         if procedure.deflate:
-            # the cavity is open until the cement in it has set
-            yield DeflateStage(name="deflated", force_n=preload_n, duration_s=cement.setting_s)
+            yield DeflateStage(name="deflated", force_n=preload_n)
     yield CementStage(
         name="cement",
         force_n=preload_n,
-        duration_s=0.0 if procedure.kind == "kyphoplasty" and procedure.deflate else cement.setting_s,
         card=cement.card,
         volume_ml=cement.volume_ml,
         shape=cement.shape or default_shape(procedure.kind),

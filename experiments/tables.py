@@ -163,7 +163,6 @@ class Cement(Table):
     shape: Shape | None = Field(
         default=None, description="default: bolus (kyphoplasty), interdigitated (vertebroplasty)"
     )
-    setting_s: Number = Field(default=900.0, ge=0, le=1e6, description="time at the preload until it has set")
 
 
 class Cycling(Table):
@@ -177,7 +176,7 @@ class Cycling(Table):
     method: Method = Field(default="jump", description="cycle jump, or every cycle solved")
     dwell_fraction: Number = Field(default=0.5, gt=0, le=1, description="share of a period at peak load, for creep")
     jump_tolerance: Number = Field(
-        default=0.005, ge=1e-6, le=0.2, description="error of a jump's growth of displacement, over all growth so far"
+        default=0.01, ge=1e-6, le=0.2, description="error of a jump's growth of displacement, over all growth so far"
     )
 
     @model_validator(mode="after")

@@ -20,6 +20,7 @@ from .march import MarchSettings, march, settle
 from .newton import Equilibrium, solve_equilibrium
 from .structure import Load, State, Structure
 
+_REFUSED = 2.0  # times the tolerance
 _SUDDEN = 0.5  # of the error of a refused jump: a shorter one that keeps more is no better
 RESTS = 2  # equilibria at the first peak before time begins to count
 
@@ -166,10 +167,10 @@ def _jump(
         moved = new.state.displacement_mm - found.state.displacement_mm
         growth = new.state.displacement_mm - start.state.displacement_mm
         error = 0.0 if rate is None else _relative(0.5 * (moved - length * rate), growth)
-        if 2.0 * settings.tolerance < error < _SUDDEN * refused and jump > 1:
+        if _REFUSED * settings.tolerance < error < _SUDDEN * refused and jump > 1:
             wanted, refused = max(int(jump * _factor(error, settings)), 1), error
             continue
-        sudden = error > 2.0 * settings.tolerance and jump > 1
+        sudden = error > _REFUSED * settings.tolerance and jump > 1
         found, cycle, rate, refused = new, cycle + jump, rate if sudden else moved / length, np.inf
         bottom = None
         if cycle in settings.report or cycle == count:
@@ -181,7 +182,8 @@ def _jump(
 
 
 def _relative(error: np.ndarray, growth: np.ndarray) -> float:
-    return float(np.max(np.abs(error)) / max(float(np.max(np.abs(growth))), 1e-12))
+    """In the mean over all nodes: a single cell that snaps says little about the body."""
+    return float(np.linalg.norm(error) / max(float(np.linalg.norm(growth)), 1e-12))
 
 
 def _factor(error: float, settings: CycleSettings) -> float:
