@@ -92,7 +92,7 @@ def _controls(solver: Solver) -> Controls:
         max_iterations=solver.max_iterations,
     )
     march = fem.MarchSettings(first=solver.initial_step, smallest=solver.min_step, newton=newton)
-    return Controls(fem.LaggedDirectSolver(), march)
+    return Controls(fem.AutomaticSolver(), march)
 
 
 def _check_volumes(spec: StudySpec, bench: Bench) -> None:
@@ -147,6 +147,8 @@ def _one_stage(
         linear_solves=now.solves - solves.solves,
         factorisations=now.factorisations - solves.factorisations,
     )
+    for note in now.notes[len(solves.notes) :]:
+        listener.message(f"{stage.name}: {note}")
     arrays, meta = pack(ended.bench)
     saved = {name: (outcome.value, outcome.unit) for name, outcome in results.items()}
     store.save_checkpoint(index, stage.name, arrays, {"bench": meta, "outcomes": saved})

@@ -386,7 +386,7 @@ def _cycle(stage: plan.CycleStage, bench: Bench, controls: Controls) -> Running:
 
 def _worn(stage: plan.CycleStage, cycle: int, error: ConvergenceError) -> str:
     carried = (
-        f"the specimen carried {cycle} of {stage.count} cycles up to {stage.max_n:g} N, then no equilibrium was found"
+        f"the specimen carried {cycle} of {stage.count} cycles up to {stage.max_n:g} N and has then probably failed"
         if cycle
         else f"the specimen did not carry the first peak of {stage.max_n:g} N, which is probably above its strength"
     )

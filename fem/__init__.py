@@ -16,6 +16,7 @@ from .linear import DirectSolver, LaggedDirectSolver, LinearSolver
 from .loads import boundary_faces, pressure_forces, traction_forces
 from .march import MarchSettings, Step, march, settle
 from .measure import cauchy_stress, cell_volumes, reactions, von_mises
+from .multigrid import AutomaticSolver, MultigridSolver
 from .newton import Equilibrium, NewtonSettings, solve_equilibrium
 from .recover import nodal_average
 from .rigid import Platen, moved_centre, platen_displacement, rotation
@@ -25,6 +26,7 @@ from .structure import FREEDOMS, Cavity, Evaluation, Load, Material, Response, S
 __all__ = [
     "FORMULATIONS",
     "FREEDOMS",
+    "AutomaticSolver",
     "Cavity",
     "CycleSettings",
     "CycleState",
@@ -37,6 +39,7 @@ __all__ = [
     "Load",
     "MarchSettings",
     "Material",
+    "MultigridSolver",
     "NewtonSettings",
     "Platen",
     "Response",

@@ -1,8 +1,8 @@
 """Linear solvers behind one small interface: what Newton asks, and how often the work was done.
 
-``DirectSolver`` factorises every matrix. ``LaggedDirectSolver``, the default, keeps an old factorisation
-as the preconditioner of GMRES and renews it only when that pays. Both check the residual of what they
-return against the matrix itself, so a factorisation may be old, but an answer never is.
+``DirectSolver`` factorises every matrix. ``LaggedDirectSolver`` keeps an old factorisation as the
+preconditioner of GMRES and renews it only when that pays; ``multigrid`` has solvers for large systems. All check
+the residual of what they return against the matrix itself: a factorisation may be old, an answer never is.
 
 Matrices may be unsymmetric and may hold dense rows and columns (rigid platens) and rows with a zero
 diagonal (volume constraints): no special ordering of the unknowns is asked for. Why these libraries were
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from kyphos.errors import ConvergenceError, InputError
+
+from .memory import require
 
 Floats: TypeAlias = NDArray[np.float64]
 SparseMatrix: TypeAlias = "sp.csr_array[Any] | sp.csc_array[Any] | sp.csr_matrix[Any] | sp.csc_matrix[Any]"
@@ -44,7 +46,8 @@ class SolverRecord:
 
     ``solves`` and ``krylov_iterations`` count right-hand sides and preconditioned matrix products,
     ``factorisations`` numeric factorisations, ``analyses`` orderings of a new sparsity pattern;
-    ``factor_s`` is the part of ``wall_s`` spent on the last two.
+    ``factor_s`` is the part of ``wall_s`` spent on the last two. ``notes`` tell what did not go as meant, such as
+    systems that an iterative solver had to leave to a direct one.
     """
 
     solves: int = 0
@@ -53,6 +56,27 @@ class SolverRecord:
     krylov_iterations: int = 0
     factor_s: float = 0.0
     wall_s: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    def __add__(self, other: SolverRecord) -> SolverRecord:
+        """What two solvers did together."""
+        return SolverRecord(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+class Convertible(Protocol):
+    """A matrix in parts of its own that becomes one sparse matrix on demand."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, n)."""
+        ...
+
+    def tocsr(self) -> sp.csr_array[Any]:
+        """The sparse matrix; its pattern does not depend on values."""
+        ...
+
+
+Matrix: TypeAlias = "SparseMatrix | Convertible"
 
 
 class LinearSolver(Protocol):
@@ -63,7 +87,7 @@ class LinearSolver(Protocol):
         """Counters and seconds so far."""
         ...
 
-    def solve(self, matrix: SparseMatrix, rhs: Floats, rtol: float = 1e-8) -> Floats:
+    def solve(self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8) -> Floats:
         """Solve ``matrix`` (n, n) x = ``rhs`` (n,) or (n, k), with ``|rhs - A x| <= rtol |rhs|`` per column.
 
         Raises ``ConvergenceError`` where that is impossible; never returns NaN.
@@ -76,25 +100,36 @@ class LinearSolver(Protocol):
 
 
 class KrylovResult(NamedTuple):
-    """Outcome of ``gmres``: ``x`` (n,), the number of iterations and the true relative residual."""
+    """Outcome of ``gmres``: ``x`` (n,), the number of iterations, and the larger of the two relative residuals."""
 
     x: Floats
     iterations: int
     residual: float
 
 
+class Operator(Protocol):
+    """Anything that can be multiplied by a vector."""
+
+    def __matmul__(self, x: Floats, /) -> Floats:
+        """A x."""
+        ...
+
+
 def gmres(
-    matrix: SparseMatrix,
+    matrix: Operator | SparseMatrix,
     rhs: Floats,
     precondition: Callable[[Floats], Floats],
     rtol: float,
     max_iterations: int,
+    product: Callable[[Floats], Floats] | None = None,
 ) -> KrylovResult:
-    """Right-preconditioned GMRES with a doubly orthogonalised basis, stopped by the true residual.
+    """Left-preconditioned GMRES with a doubly orthogonalised basis; Saad, *Iterative methods for sparse systems*, 9.3.
 
-    Right preconditioning, because the residual then is that of the given system, in its own units. The
-    basis is rebuilt whenever the estimate says 'done' and the true residual disagrees (rounding); a cycle
-    that gains less than half ends the attempt. Saad, *Iterative methods for sparse linear systems*, 9.3.
+    Two measures must fall below ``rtol``: the residual r relative to the right-hand side b, and the correction M r
+    that the preconditioner M makes of it, relative to M b. The second estimates the error of x itself, which the first
+    hides wherever stiff parts, with their large forces, stand beside soft ones; GMRES minimises it. The basis is
+    rebuilt whenever the estimate says 'done' and a measure disagrees; a cycle that gains less than half ends the
+    attempt.
 
     Parameters
     ----------
@@ -103,46 +138,54 @@ def gmres(
     precondition
         Applies an approximate inverse to one vector (n,).
     rtol
-        Wanted ``|rhs - A x| / |rhs|``.
+        Wanted ``|r| / |b|`` and ``|M r| / |M b|``.
     max_iterations
-        Bound on the applications of ``precondition``, all cycles together.
+        Bound on the iterations, all cycles together.
+    product
+        M A x for x (n,), where that costs less than one after the other; it may be less exact.
     """
-    norm = float(np.linalg.norm(rhs))
+    both = product or (lambda v: precondition(matrix @ v))
+    size = float(np.linalg.norm(rhs))
     x = np.zeros_like(rhs)
-    if norm == 0.0:
+    if size == 0.0:
         return KrylovResult(x, 0, 0.0)
-    residual, error, done = rhs, 1.0, 0
-    while error > rtol and done < max_iterations:
-        step, count = _gmres_cycle(matrix, residual, precondition, rtol / error, max_iterations - done)
+    correction = precondition(rhs / size)
+    scale, residual, gap, done = float(np.linalg.norm(correction)), 1.0, 1.0, 0
+    while max(residual, gap) > rtol and done < max_iterations and np.isfinite(scale) and scale > 0.0:
+        goal = min(rtol / gap, 0.5 * rtol / residual) if residual > rtol else rtol / gap
+        step, count = _gmres_cycle(both, correction, goal, max_iterations - done)
         done += count
-        trial = x + step
-        residual = rhs - matrix @ trial
-        previous, error_now = error, float(np.linalg.norm(residual)) / norm
-        if not error_now < previous:  # also NaN
-            return KrylovResult(x, done, previous)
-        x, error = trial, error_now
-        if error > 0.5 * previous:
+        trial = x + size * step
+        left = (rhs - matrix @ trial) / size
+        correction = precondition(left)
+        residual_now, gap_now = float(np.linalg.norm(left)), float(np.linalg.norm(correction)) / scale
+        better = min(residual_now / residual, gap_now / gap)
+        if not better < 1.0:  # also NaN
             break
-    return KrylovResult(x, done, error)
+        x, residual, gap = trial, residual_now, gap_now
+        if better > 0.5:
+            break
+    return KrylovResult(x, done, max(residual, gap))
 
 
-def _gmres_cycle(
-    matrix: SparseMatrix, rhs: Floats, precondition: Callable[[Floats], Floats], rtol: float, limit: int
-) -> tuple[Floats, int]:
-    """One unrestarted GMRES run from zero; returns the correction (n,) and the iterations spent."""
-    norm = float(np.linalg.norm(rhs))
-    basis = np.empty((limit + 1, rhs.size))
+def _gmres_cycle(product: Callable[[Floats], Floats], start: Floats, rtol: float, limit: int) -> tuple[Floats, int]:
+    """One unrestarted run for the preconditioned residual ``start``; the correction (n,) and the iterations spent."""
+    norm = float(np.linalg.norm(start))
+    basis = np.empty((limit + 1, start.size))
     hessenberg = np.zeros((limit + 1, limit))
-    basis[0] = rhs / norm
+    basis[0] = start / norm
     y: Floats = np.zeros(0)
     for j in range(limit):
-        w = matrix @ precondition(basis[j])
+        w = product(basis[j])
         seen = basis[: j + 1]
-        for _ in range(2):  # classical Gram-Schmidt twice is as orthogonal as Householder, and all BLAS
-            h = seen @ w
+        length = float(np.linalg.norm(w))
+        for _ in range(2):  # classical Gram-Schmidt, again if most of w went: as orthogonal as need be, and all BLAS
+            before, h = length, seen @ w
             w -= h @ seen
             hessenberg[: j + 1, j] += h
-        length = float(np.linalg.norm(w))
+            length = float(np.linalg.norm(w))
+            if length > 0.7 * before:
+                break
         if not np.isfinite(length):
             break
         hessenberg[j + 1, j] = length
@@ -152,7 +195,7 @@ def _gmres_cycle(
         if _too_slow(j + 1, error, rtol, limit):
             break
         basis[j + 1] = w / length
-    return precondition(norm * (y @ basis[: y.size])), j + 1
+    return norm * (y @ basis[: y.size]), j + 1
 
 
 def _least_squares(hessenberg: Floats) -> tuple[Floats, float]:
@@ -165,7 +208,7 @@ def _least_squares(hessenberg: Floats) -> tuple[Floats, float]:
 
 def _too_slow(iterations: int, error: float, rtol: float, limit: int) -> bool:
     """True once the mean convergence so far promises to need more than twice the iterations allowed."""
-    return iterations >= 8 and iterations * np.log(rtol) < 2.0 * limit * np.log(min(error, 0.999))
+    return iterations >= max(8, limit // 4) and iterations * np.log(rtol) < 2.0 * limit * np.log(min(error, 0.999))
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +238,7 @@ class Factory:
     _patterns: dict[str, tuple[NDArray[Any], NDArray[Any], Any]] = field(default_factory=dict)
 
     def factorise(self, matrix: SparseMatrix) -> Factorisation:
-        """Factorise (n, n); raises ``ConvergenceError`` for a singular matrix."""
+        """Factorise (n, n); raises ``ConvergenceError`` for a singular one, ``InputError`` for lack of memory."""
         csc = _canonical(matrix)
         try:
             apply = self._superlu(csc) if self.engine == "superlu" else self._rslab(csc)
@@ -224,6 +267,11 @@ class Factory:
             symbolic = rslab.analyze(csc, path=path, ordering="metis", threads=self.threads)
             self.analyses += 1
             known = self._patterns[path] = (csc.indptr.copy(), csc.indices.copy(), symbolic)
+        require(
+            known[2].estimate_memory()["transient_peak_bytes"],
+            f"the factorisation of {csc.shape[0]:,} unknowns",
+            "try larger elements (mesh.element_size_mm)",
+        )
         factor = known[2].factor(csc)
         return lambda rhs: factor.solve(rhs)
 
@@ -268,13 +316,14 @@ def _singular(detail: str) -> ConvergenceError:
 
 
 @cache
-def _blas() -> ThreadpoolController:
+def blas() -> ThreadpoolController:
+    """The BLAS libraries of this process."""
     # found once: looking for the loaded libraries takes longer than a small solve
     return ThreadpoolController()
 
 
 class LaggedDirectSolver:
-    """GMRES preconditioned by the factorisation of an earlier matrix; the default of Newton.
+    """GMRES preconditioned by the factorisation of an earlier matrix.
 
     The factorisation is renewed when GMRES fails with it, and after the first solve that cost more
     iterations than the average since the last renewal, the renewal included: from there on the average
@@ -323,21 +372,23 @@ class LaggedDirectSolver:
         self._factory.forget()
         self._factor = None
 
-    def solve(self, matrix: SparseMatrix, rhs: Floats, rtol: float = 1e-8) -> Floats:
+    def solve(self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8) -> Floats:
         """Solve ``matrix`` (n, n) x = ``rhs`` (n,) or (n, k), with ``|rhs - A x| <= rtol |rhs|`` per column.
 
         Raises
         ------
         InputError
             For shapes that do not fit or a tolerance outside (0, 1).
+            Also where the factorisation would need more memory than there is.
         ConvergenceError
             For a singular matrix, NaN or infinity, or a residual that cannot be reached.
         """
-        _check(matrix, rhs, rtol)
         start = time.perf_counter()
+        matrix = matrix if sp.issparse(matrix) else matrix.tocsr()
+        check_system(matrix, matrix.data, rhs, rtol)
         try:
             # one BLAS thread: the vectors are too short for more, and their order of summation stays fixed
-            with _blas().limit(limits=1, user_api="blas"):
+            with blas().limit(limits=1, user_api="blas"):
                 columns = np.ascontiguousarray(rhs.reshape(rhs.shape[0], -1).T, dtype=np.float64)
                 solution = np.stack([self._solve_one(matrix, column, rtol) for column in columns], axis=-1)
         finally:
@@ -413,7 +464,7 @@ class DirectSolver(LaggedDirectSolver):
     def __init__(self, engine: Engine = "rslab", threads: int | None = None) -> None:
         super().__init__(engine, threads)
 
-    def solve(self, matrix: SparseMatrix, rhs: Floats, rtol: float = 1e-8) -> Floats:
+    def solve(self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8) -> Floats:
         """As ``LaggedDirectSolver.solve``, with the factorisation of this very matrix."""
         self._factor = None
         return super().solve(matrix, rhs, rtol)
@@ -426,13 +477,19 @@ class DirectSolver(LaggedDirectSolver):
         """Keep the factorisation for the other columns of this right-hand side."""
 
 
-def _check(matrix: SparseMatrix, rhs: Floats, rtol: float) -> None:
+def check_system(matrix: Matrix, values: Floats, rhs: Floats, rtol: float) -> None:
+    """Raise for shapes that do not fit, a tolerance outside (0, 1), or matrix ``values`` and loads that are no numbers.
+
+    Raises
+    ------
+    InputError, ConvergenceError
+    """
     if matrix.shape[0] != matrix.shape[1] or rhs.ndim not in (1, 2) or rhs.shape[0] != matrix.shape[0] or not rhs.size:
         raise InputError(
             f"matrix {matrix.shape} and right-hand side {rhs.shape} do not fit; allowed are (n, n) with (n,) or (n, k)"
         )
     if not 0.0 < rtol < 1.0:
         raise InputError(f"rtol={rtol:g} is outside (0, 1)")
-    for name, values in (("stiffness matrix", matrix.data), ("right-hand side", rhs)):
-        if not np.all(np.isfinite(values)):
+    for name, numbers in (("stiffness matrix", values), ("right-hand side", rhs)):
+        if not np.isfinite(numbers.sum()):
             raise ConvergenceError(f"the {name} holds NaN or infinity: the last step was too large. Try smaller steps.")

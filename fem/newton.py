@@ -21,7 +21,7 @@ from kyphos.errors import ConvergenceError
 from .linear import LinearSolver
 from .measure import reactions
 from .structure import Evaluation, Load, State, Structure
-from .system import System, build_system
+from .system import BorderedMatrix, System, build_system
 
 Array = NDArray[np.float64]
 
@@ -46,13 +46,13 @@ class NewtonSettings:
     max_iterations
         Newton iterations before the step is given up; twice as many with those that are rejected.
     linear_tolerance
-        Relative residual of each linear solve.
+        Accuracy of each linear solution, relative (see `linear.gmres`).
     """
 
     residual_tolerance: float = 1e-5
     minimum_load_n: float = 10.0
     max_iterations: int = 20
-    linear_tolerance: float = 1e-3
+    linear_tolerance: float = 1e-2
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def _stagnant(record: list[float]) -> bool:
     return len(record) > _PATIENCE and min(record[-_PATIENCE:]) > 0.5 * min(record[:-_PATIENCE])
 
 
-def _system(structure: Structure, trial: _Trial, active: NDArray[np.bool_]) -> sp.csr_array:
+def _system(structure: Structure, trial: _Trial, active: NDArray[np.bool_]) -> BorderedMatrix:
     """Tangent on the active unknowns, bordered by cavity pressures."""
     key = active.tobytes()
     if key not in structure.systems:

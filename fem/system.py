@@ -6,6 +6,8 @@ Its sparsity pattern depends only on what is free, never on values, so a factori
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,48 +19,51 @@ Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class System:
-    """Where the entries of the system of one structure, with one set of unknowns, come from.
+    """Which unknowns there are, and where the entries of their matrix come from; one for each set of unknowns.
 
     Attributes
     ----------
     free, motions, cavities
         Unknown nodal displacements (k,), platen motions (their places in q) and cavities, in the order of the system.
-    inner
-        Places of the nodal entries in the data of ``Evaluation.stiffness``.
+    start, column
+        Neighbours of node i: ``column[start[i]:start[i + 1]]``, as in the rows of ``Evaluation.stiffness``.
     coupled
         For every column of the border, the rows (of ``free``) that it may touch.
-    order, indices, indptr
-        Row-wise pattern; ``order`` sorts [inner, right border, left border, corner] into it.
     """
 
     free: Ids
     motions: Ids
     cavities: Ids
-    inner: Ids
+    start: Ids
+    column: NDArray[np.int32]
     coupled: tuple[Ids, ...]
-    order: Ids
-    indices: NDArray[np.int32]
-    indptr: NDArray[np.int32]
 
-    def matrix(self, structure: Structure, state: State, evaluation: Evaluation) -> sp.csr_array:
+    @property
+    def size(self) -> int:
+        """Number of unknowns."""
+        return self.free.size + len(self.coupled)
+
+    def matrix(self, structure: Structure, state: State, evaluation: Evaluation) -> BorderedMatrix:
         """The tangent of the unknowns at an evaluated state."""
-        tied = structure.motion_map(state.motion)[:, self.motions].toarray()
-        slope = evaluation.volume_slope[:, self.cavities].toarray()
-        stiffness = evaluation.stiffness
-        right = np.hstack([stiffness @ tied, -slope])
-        left = np.hstack([stiffness.T @ tied, -slope])
-        k, corner = self.motions.size, np.zeros((right.shape[1], right.shape[1]))
-        corner[:k] = tied.T @ right
-        corner[k:, :k] = -slope.T @ tied
-        corner[:k, :k] += self._turning(structure, state, evaluation)
-        values = [stiffness.data[self.inner]]
-        values += [column[self.free[rows]] for column, rows in zip(right.T, self.coupled, strict=True)]
-        values += [column[self.free[rows]] for column, rows in zip(left.T, self.coupled, strict=True)]
-        data = np.concatenate([*values, corner.ravel()])[self.order]
-        size = self.indptr.size - 1
-        return sp.csr_array((data, self.indices, self.indptr), shape=(size, size))
+        k, b = self.motions.size, len(self.coupled)
+        stiffness, slope = evaluation.stiffness, evaluation.volume_slope[:, self.cavities].toarray()
+        right, left, corner = np.zeros((self.free.size, b)), np.zeros((self.free.size, b)), np.zeros((b, b))
+        right[:, k:] = left[:, k:] = -slope[self.free]
+        if k:
+            tied = structure.motion_map(state.motion)[:, self.motions].toarray()
+            moved = np.flatnonzero(tied.any(axis=1))
+            rows = stiffness[moved]  # (m, 3n): those of platen nodes
+            near = np.unique(rows.indices)
+            forth = np.zeros((stiffness.shape[0], k))
+            forth[near] = stiffness[near] @ tied
+            right[:, :k], left[:, :k] = forth[self.free], (rows.T @ tied[moved])[self.free]
+            corner[:k, :k] = tied.T @ forth + self._turning(structure, state, evaluation)
+            corner[:k, k:] = -tied.T @ slope
+            corner[k:, :k] = corner[:k, k:].T
+        points = structure.mesh.points_mm + state.displacement_mm
+        return BorderedMatrix(self, stiffness, right, left, corner, points)
 
     def _turning(self, structure: Structure, state: State, evaluation: Evaluation) -> Array:
         """Geometric stiffness of platen rotations among the unknown motions."""
@@ -68,26 +73,101 @@ class System:
         place = self.motions - 3 * structure.n_nodes
         return np.asarray(full[np.ix_(place, place)])
 
+    @cached_property
+    def pattern(self) -> Pattern:
+        """Places of all entries in one sparse matrix."""
+        n, k = self.start.size - 1, self.free.size
+        place = np.full(3 * n, -1)
+        place[self.free] = np.arange(k)
+        degree = 3 * np.repeat(np.diff(self.start), 3)
+        rows = np.repeat(np.arange(3 * n), degree)
+        columns = _columns(self.start, self.column)
+        inner = np.flatnonzero((place[rows] >= 0) & (place[columns] >= 0))
+        border = k + np.arange(len(self.coupled))
+        down = np.concatenate([np.zeros(0, np.int64), *self.coupled])
+        along = np.repeat(border, [c.size for c in self.coupled])
+        i = np.concatenate([place[rows[inner]], down, along, np.repeat(border, border.size)])
+        j = np.concatenate([place[columns[inner]], along, down, np.tile(border, border.size)])
+        found = sp.csr_array(sp.coo_array((np.arange(1.0, i.size + 1.0), (i, j)), shape=(self.size, self.size)))
+        found.sort_indices()
+        return Pattern(inner, found.data.astype(np.int64) - 1, found.indices, found.indptr)
+
+
+class Pattern(NamedTuple):
+    """Sparse rows of a bordered matrix, the same for all values.
+
+    ``inner`` are the places of the nodal entries in the data of ``Evaluation.stiffness``; ``order`` sorts
+    [inner, right border, left border, corner] into the rows.
+    """
+
+    inner: Ids
+    order: Ids
+    indices: NDArray[np.int32]
+    indptr: NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class BorderedMatrix:
+    """The matrix of a system, [[K, right], [left^T, corner]], held in these parts.
+
+    Attributes
+    ----------
+    system
+        What the unknowns are.
+    stiffness
+        (3n, 3n) stiffness of all nodes; K are the rows and columns ``system.free`` of it.
+    right, left
+        (k, b) columns, and rows, of the border.
+    corner
+        (b, b).
+    points_mm
+        (n, 3) where the nodes are.
+    """
+
+    system: System
+    stiffness: sp.csr_array
+    right: Array
+    left: Array
+    corner: Array
+    points_mm: Array
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, N)."""
+        return self.system.size, self.system.size
+
+    def tocsr(self) -> sp.csr_array:
+        """The same as one sparse matrix; its pattern does not depend on values."""
+        found, coupled = self.system.pattern, self.system.coupled
+        values = [self.stiffness.data[found.inner]]
+        values += [column[rows] for column, rows in zip(self.right.T, coupled, strict=True)]
+        values += [column[rows] for column, rows in zip(self.left.T, coupled, strict=True)]
+        data = np.concatenate([*values, self.corner.ravel()])[found.order]
+        return sp.csr_array((data, found.indices, found.indptr), shape=self.shape)
+
 
 def build_system(structure: Structure, active: NDArray[np.bool_], stiffness: sp.csr_array) -> System:
     """The system of the ``active`` entries (N,) of q; ``stiffness`` lends its pattern."""
     n, n_motion = 3 * structure.n_nodes, structure.size - len(structure.cavities)
     free, motions = np.flatnonzero(active[:n]), n + np.flatnonzero(active[n:n_motion])
     cavities = np.flatnonzero(active[n_motion:])
-    rows, columns = np.repeat(np.arange(n), np.diff(stiffness.indptr)), stiffness.indices
-    inner = np.flatnonzero(active[:n][rows] & active[:n][columns])
-    place = np.cumsum(active[:n]) - 1
-    coupled = tuple(place[dofs[active[:n][dofs]]] for dofs in _touched(structure, motions, cavities))
-    border = free.size + np.arange(len(coupled))
-    down = np.concatenate([np.zeros(0, np.int64), *coupled])
-    along = np.repeat(border, [c.size for c in coupled])
-    i = np.concatenate([place[rows[inner]], down, along, np.repeat(border, border.size)])
-    j = np.concatenate([place[columns[inner]], along, down, np.tile(border, border.size)])
-    size = free.size + border.size
-    pattern = sp.csr_array(sp.coo_array((np.arange(1.0, i.size + 1.0), (i, j)), shape=(size, size)))
-    pattern.sort_indices()
-    order = pattern.data.astype(np.int64) - 1
-    return System(free, motions, cavities, inner, coupled, order, pattern.indices, pattern.indptr)
+    start = (stiffness.indptr[::3] // 9).astype(np.int64)
+    degree = np.diff(start)
+    slot = np.arange(start[-1]) - np.repeat(start[:-1], degree)
+    place = np.repeat(9 * start[:-1], degree) + 3 * slot
+    column = stiffness.indices[place] // 3  # from the first of a node's three rows
+    position = np.cumsum(active[:n]) - 1
+    coupled = tuple(position[dofs[active[:n][dofs]]] for dofs in _touched(structure, motions, cavities))
+    return System(free, motions, cavities, start, column, coupled)
+
+
+def _columns(start: Ids, column: NDArray[np.int32]) -> Ids:
+    """Column of every entry of a matrix of 3 x 3 blocks whose rows stand one after the other."""
+    degree = np.diff(start)
+    entry = np.arange(9 * start[-1])
+    node = np.repeat(np.arange(degree.size), 9 * degree)
+    slot, component = np.divmod((entry - 9 * start[node]) % (3 * degree[node]), 3)
+    return np.asarray(3 * column[start[node] + slot].astype(np.int64) + component)
 
 
 def _touched(structure: Structure, motions: Ids, cavities: Ids) -> list[Ids]:

@@ -86,17 +86,16 @@ class Team:
         for _ in range(self.threads - 1):
             threading.Thread(target=_serve, args=(self._queue,), daemon=True).start()
         self._close = weakref.finalize(self, _dismiss, self._queue, self.threads - 1)
-        # BLAS on one thread: its pool would fight ours, and the order of its sums would not be fixed
-        self._blas = ThreadpoolController().limit(limits=1, user_api="blas")
 
     def __enter__(self) -> Team:
-        self._blas.__enter__()
+        # BLAS on one thread: its pool would fight ours, and the order of its sums would not be fixed
+        self._blas = ThreadpoolController().limit(limits=1, user_api="blas")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._blas.__exit__(kind, error, trace)
+        self._blas.restore_original_limits()
         self._close()
 
     def run(self, slabs: Slabs, kernel: Callable[..., Any], *arguments: Any) -> list[Any]:
@@ -113,7 +112,7 @@ class Team:
                 return kernel(*arguments, *slabs[slab])
             return kernel(*arguments, scratch[slab], *slabs[slab])
 
-        if self.threads == 1 or len(slabs) == 1:
+        if self.threads == 1 or len(slabs) <= 1:
             return [one(slab) for slab in range(len(slabs))]
         job = _Job(one, len(slabs))
         for _ in range(min(self.threads, len(slabs)) - 1):

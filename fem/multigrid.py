@@ -1,0 +1,502 @@
+"""Krylov solver for large bordered systems: two grids, the finer one smoothed by clusters of nodes.
+
+Fine: block Gauss-Seidel in single precision on the tangent itself, whose blocks are clusters of up to four nodes that
+are strongly coupled, such as the two faces of a thin shell. Coarse: six rigid motions for each aggregate of about 27
+nodes, with the Galerkin matrix of the tangent, factorised; it may be that of an earlier tangent. Border columns
+(platens, cavity pressures) are eliminated with the cycle in place of the inverse. See ``docs/linear-solver.md``.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from kyphos.errors import ConvergenceError, InputError
+
+from .kernels import blocks
+from .kernels.voxel_vectors import thread_count
+from .linear import (
+    Factorisation,
+    Factory,
+    Floats,
+    KrylovResult,
+    LaggedDirectSolver,
+    Matrix,
+    SolverRecord,
+    blas,
+    check_system,
+    gmres,
+)
+from .memory import require
+from .system import BorderedMatrix, System
+from .voxel.team import Slabs, Team
+
+Array = NDArray[np.float64]
+Ids = NDArray[np.int64]
+Singles = NDArray[np.float32]
+
+_STRONG = 0.25  # coupling (see kernels.blocks.coupling) of nodes that are smoothed together
+_SLAB_NODES = 1500
+_MOST_SLABS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Nodes in the order of the sweep, with all that depends on the pattern alone.
+
+    Two nodes of the same colour but of different slabs are never neighbours: slabs are layers of the graph, every
+    second one is of the first colour and stands first. So a sweep is the same for any number of threads.
+
+    Attributes
+    ----------
+    order
+        (m,) nodes that can move.
+    place
+        (3m,) entry of the system's nodal unknowns, or -1 where prescribed.
+    back
+        (k,) where each nodal unknown stands in the order of the sweep.
+    held
+        (m, 3) prescribed freedoms of these nodes.
+    begin, column, slot
+        Rows of blocks: columns ascending, ``slot`` counts in the row of ``System.column``.
+    upper
+        (m,) blocks of a row before the first one behind its cluster.
+    bounds, inverse_at
+        Rows and inverses of each cluster.
+    colours
+        Slabs of clusters, by colour.
+    row_slabs, node_slabs
+        Slabs of rows, and of ``order``.
+    of, members, member_start
+        Aggregate of every row; rows of every aggregate.
+    coarse_slot, coarse_start, coarse_column
+        Where each fine block goes among the coarse blocks, and the coarse pattern.
+    """
+
+    order: Ids
+    place: Ids
+    back: Ids
+    held: NDArray[np.bool_]
+    begin: Ids
+    column: NDArray[np.int32]
+    slot: NDArray[np.int16]
+    upper: NDArray[np.int32]
+    bounds: Ids
+    inverse_at: Ids
+    colours: tuple[Slabs, ...]
+    row_slabs: Slabs
+    of: Ids
+    members: Ids
+    member_start: Ids
+    coarse_slot: NDArray[np.int32]
+    coarse_start: Ids
+    coarse_column: Ids
+
+    @cached_property
+    def widest(self) -> int:
+        """Most blocks in a row."""
+        return int(np.diff(self.begin).max())
+
+
+def build_layout(matrix: BorderedMatrix) -> Layout:
+    """Order the nodes of a system and gather them in clusters and aggregates, by the couplings in ``matrix``."""
+    system = matrix.system
+    n = system.start.size - 1
+    free = np.zeros(3 * n, dtype=bool)
+    free[system.free] = True
+    active: NDArray[np.bool_] = np.asarray(free.reshape(-1, 3).any(axis=1))
+    strength = blocks.coupling(system.start, system.column, matrix.stiffness.data)
+    label = _clusters(system, active, strength)
+    order, slab_of = _sweep_order(system, active, label)
+    m = order.size
+    position = np.full(n, -1)
+    position[order] = np.arange(m)
+
+    bounds = np.flatnonzero(np.concatenate([[True], np.diff(label[order]) != 0, [True]]))
+    edges = np.flatnonzero(np.concatenate([[True], np.diff(slab_of) != 0, [True]]))
+    slabs = list(pairwise(np.searchsorted(bounds, edges).tolist()))
+    firsts = (len(slabs) + 1) // 2
+    begin, column, slot = _rows(system, order, position)
+    rows = np.repeat(np.arange(m), np.diff(begin))
+    cluster = np.repeat(np.arange(bounds.size - 1), np.diff(bounds))
+    behind = column >= bounds[cluster[rows] + 1]
+    sizes = 9 * np.diff(bounds) ** 2
+
+    index = np.full(3 * n, -1)
+    index[system.free] = np.arange(system.free.size)
+    place = index.reshape(-1, 3)[order].ravel()
+    back = np.empty(system.free.size, dtype=np.int64)
+    back[place[place >= 0]] = np.flatnonzero(place >= 0)
+
+    of, count = blocks.aggregate(begin, column, strength[_entries(system, order, position)])
+    key, coarse_slot = np.unique(of[rows] * count + of[column], return_inverse=True)
+    return Layout(
+        order, place, back, place.reshape(-1, 3) < 0, begin, column, slot,
+        (np.diff(begin) - np.add.reduceat(behind, begin[:-1])).astype(np.int32),
+        bounds, np.concatenate([[0], np.cumsum(sizes)]),
+        (tuple(slabs[:firsts]), tuple(slabs[firsts:])),
+        tuple(pairwise(edges.tolist())),
+        of, np.argsort(of, kind="stable"), np.concatenate([[0], np.cumsum(np.bincount(of, minlength=count))]),
+        coarse_slot.astype(np.int32), np.searchsorted(key // count, np.arange(count + 1)), key % count,
+    )  # fmt: skip
+
+
+def _clusters(system: System, active: NDArray[np.bool_], strength: Array) -> Ids:
+    """(n,) label of the cluster of each node: strongest couplings first."""
+    n = active.size
+    rows = np.repeat(np.arange(n), np.diff(system.start))
+    strong = np.flatnonzero((strength > _STRONG) & (rows < system.column) & active[rows] & active[system.column])
+    strong = strong[np.argsort(-strength[strong], kind="stable")]
+    return np.asarray(blocks.join(rows[strong], system.column[strong].astype(np.int64), n, blocks.LARGEST))
+
+
+def _sweep_order(system: System, active: NDArray[np.bool_], label: Ids) -> tuple[Ids, Ids]:
+    """Active nodes in the order of the sweep (m,) and the slab of each."""
+    n = active.size
+    by_cluster = np.argsort(label, kind="stable")
+    head, following = np.full(n, -1), np.full(n, -1)
+    same = label[by_cluster[:-1]] == label[by_cluster[1:]]
+    following[by_cluster[:-1][same]] = by_cluster[1:][same]
+    head[:] = label  # the label of a cluster is its first node
+    seed = int(np.flatnonzero(active)[0])
+    _, far = blocks.distances(system.start, system.column, active, (head, following), seed)
+    distance, _ = blocks.distances(system.start, system.column, active, (head, following), int(far))
+    nodes = np.flatnonzero(active)
+    population = np.bincount(distance[nodes])
+    parts = int(np.clip(nodes.size // _SLAB_NODES, 1, min(_MOST_SLABS, population.size)))
+    middle = np.cumsum(population) - 0.5 * population
+    slab = np.minimum((middle * parts / nodes.size).astype(np.int64), parts - 1)[distance[nodes]]
+    _, slab = np.unique(slab, return_inverse=True)  # a thick layer may leave one empty
+    slab = np.where(slab % 2 == 0, slab // 2, parts + slab // 2)
+    by = np.lexsort((nodes, label[nodes], distance[nodes], slab))
+    return nodes[by], slab[by]
+
+
+def _entries(system: System, order: Ids, position: Ids) -> Ids:
+    """Places in ``System.column`` of the blocks in sweep order, columns ascending."""
+    degree = np.diff(system.start)[order]
+    entry = np.arange(degree.sum()) + np.repeat(system.start[order] - np.cumsum(degree) + degree, degree)
+    to = position[system.column[entry]]
+    rows = np.repeat(np.arange(order.size), degree)
+    by = np.lexsort((to, rows))
+    return np.asarray(entry[by][to[by] >= 0])
+
+
+def _rows(system: System, order: Ids, position: Ids) -> tuple[Ids, NDArray[np.int32], NDArray[np.int16]]:
+    """Pattern (begin, column, slot) of the blocks in sweep order."""
+    entry = _entries(system, order, position)
+    node = np.searchsorted(system.start, entry, side="right") - 1
+    count = np.bincount(position[node], minlength=order.size)
+    slot = (entry - system.start[node]).astype(np.int16)
+    return np.concatenate([[0], np.cumsum(count)]), position[system.column[entry]].astype(np.int32), slot
+
+
+class Cycle:
+    """The two-grid cycle of one layout: an approximate inverse of the nodal block, in single precision."""
+
+    def __init__(self, layout: Layout, team: Team, factory: Factory, sweeps: int = 1) -> None:
+        self.layout, self.team, self.sweeps = layout, team, sweeps
+        self._factory = factory
+        self._data: Singles = np.empty(9 * layout.column.size, dtype=np.float32)
+        self._inverse: Singles = np.empty(int(layout.inverse_at[-1]), dtype=np.float32)
+        m = layout.order.size
+        self._arm: Array = np.empty((m, 3))
+        self._load, self._x, self._old, self._rest = (np.empty(3 * m, dtype=np.float32) for _ in range(4))
+        self._coarse = np.empty(6 * (layout.member_start.size - 1))
+        self._factor: Factorisation | None = None
+        self.ready = False  # whether the coarse matrix will do
+
+    def smooth_with(self, matrix: BorderedMatrix) -> None:
+        """Take the tangent's values for the smoother."""
+        at = self.layout
+        given = (matrix.system.start, matrix.stiffness.data)
+        self.team.run(
+            at.row_slabs, blocks.copy_rows, at.order, at.begin, at.column, at.slot, at.held, *given, self._data
+        )
+        scratch = [np.empty(9 * blocks.LARGEST**2) for _ in range(max(map(len, at.colours)))]
+        for slabs in at.colours:
+            rows = (at.bounds, at.inverse_at, at.begin, at.column, self._data, at.held, self._inverse)
+            self.team.run_with(slabs, blocks.invert_clusters, rows, scratch)
+
+    def coarsen(self, points_mm: Array) -> None:
+        """Factorise the coarse matrix of the values that the smoother has; ``points_mm`` (n, 3) are the nodes."""
+        at = self.layout
+        points = points_mm[at.order]
+        count = at.member_start.size - 1
+        size = np.bincount(at.of, minlength=count)[:, None]
+        centre = np.stack([np.bincount(at.of, points[:, c], count) for c in range(3)], axis=1) / size
+        self._arm = points - centre[at.of]
+        self._arm /= max(float(np.sqrt((self._arm**2).mean())), 1e-300)
+        out = np.zeros((at.coarse_column.size, 6, 6))
+        rows = (at.members, at.member_start, at.begin, at.column, self._data, at.coarse_slot, out)
+        parts = np.linspace(0, count, len(at.row_slabs) + 1).astype(int).tolist()
+        self.team.run(tuple(pairwise(parts)), blocks.galerkin, at.of, self._arm, *rows)
+        coarse = sp.csc_array(sp.bsr_array((out, at.coarse_column, at.coarse_start)))
+        coarse = sp.csc_array(0.5 * (coarse + coarse.T))  # as good, and cheaper to factorise
+        diagonal = np.abs(coarse.diagonal())
+        spring = sp.csc_array(sp.diags_array(np.where(diagonal > 0.0, 1e-9 * diagonal, 1.0)))
+        self._factor, self.ready = None, False
+        self._factor = self._factory.factorise(sp.csc_array(coarse + spring))
+        self.ready = True
+
+    def apply(self, force: Array) -> Array:
+        """(k,) approximate displacement of the nodal unknowns under ``force`` (k,): M^-1 force."""
+        self._load[:] = np.append(force, 0.0)[self.layout.place]
+        self._x[:] = 0.0
+        return self._improve()
+
+    def left_over(self, error: Array) -> Array:
+        """(k,) what one cycle leaves of an ``error`` (k,): (1 - M^-1 K) error, without a product by K."""
+        self._load[:] = 0.0
+        self._x[:] = np.append(error, 0.0)[self.layout.place]
+        return self._improve()
+
+    def _improve(self) -> Array:
+        """One cycle on K x = load, from the x that is there; x (k,) by the system's order."""
+        at, x = self.layout, self._x
+        rows = (at.bounds, at.inverse_at, self._inverse, at.begin, at.column, self._data, self._load, x)
+        for _ in range(self.sweeps):
+            self._old[:] = x
+            for slabs in at.colours:
+                self.team.run(slabs, blocks.sweep, *rows, False, at.widest)
+        change = np.subtract(x, self._old, out=self._old)
+        upper = (at.begin, at.column, self._data, at.upper, change, self._rest, at.widest)
+        self.team.run(at.row_slabs, blocks.upper_product, *upper)
+        blocks.restrict(at.of, self._arm, self._rest, self._coarse)
+        assert self._factor is not None
+        blocks.prolong(at.of, self._arm, at.held, self._factor.apply(self._coarse), x)
+        for _ in range(self.sweeps):
+            for slabs in at.colours[::-1]:
+                self.team.run(slabs, blocks.sweep, *rows, True, at.widest)
+        return x[at.back].astype(np.float64)
+
+
+class Inverse:
+    """The cycle as an approximate inverse M of the whole matrix, its border eliminated."""
+
+    def __init__(self, matrix: BorderedMatrix, cycle: Cycle) -> None:
+        self._matrix, self._cycle, self._k = matrix, cycle, matrix.system.free.size
+        if matrix.corner.size:
+            self._columns = np.stack([cycle.apply(column) for column in matrix.right.T], axis=1)
+            self._schur = np.linalg.inv(matrix.corner - matrix.left.T @ self._columns)
+
+    def apply(self, rhs: Array) -> Array:
+        """M^-1 rhs (n,)."""
+        return self._bordered(self._cycle.apply(rhs[: self._k]), rhs[self._k :])
+
+    def product(self, x: Array) -> Array:
+        """M^-1 A x (n,) for x (n,): what is not left over of x."""
+        nodal, border = x[: self._k], x[self._k :]
+        gained = nodal - self._cycle.left_over(nodal)
+        if not border.size:
+            return gained
+        m = self._matrix
+        return self._bordered(gained + self._columns @ border, m.left.T @ nodal + m.corner @ border)
+
+    def _bordered(self, nodal: Array, rest: Array) -> Array:
+        """The whole solution from that of the nodal block alone, and the right-hand side of the border."""
+        if not rest.size:
+            return nodal
+        border = self._schur @ (rest - self._matrix.left.T @ nodal)
+        return np.concatenate([nodal - self._columns @ border, border])
+
+
+class Operator:
+    """``matrix @ x`` by blocks of nodes, shared among threads."""
+
+    def __init__(self, matrix: BorderedMatrix, layout: Layout, team: Team) -> None:
+        self._matrix, self._layout, self._team = matrix, layout, team
+        n = 3 * (matrix.system.start.size - 1)
+        self._x, self._y = np.zeros(n), np.zeros(n)
+        self._widest = int(np.diff(matrix.system.start).max())
+        self._nodes = np.sort(layout.order)
+
+    def __matmul__(self, x: Array) -> Array:
+        m, at = self._matrix, self._layout
+        free = m.system.free
+        self._x[free] = x[: free.size]
+        given = (self._nodes, m.system.start, m.system.column, m.stiffness.data, self._widest, self._x, self._y)
+        self._team.run(at.row_slabs, blocks.multiply, *given)
+        nodal = self._y[free]
+        border = x[free.size :]
+        if not border.size:
+            return nodal
+        return np.concatenate([nodal + m.right @ border, m.left.T @ x[: free.size] + m.corner @ border])
+
+
+class MultigridSolver:
+    """GMRES with the two-grid cycle; a direct solver takes over, with a note in the record, where that stalls.
+
+    The smoother follows every tangent. The coarse matrix is renewed when GMRES fails with an old one, and after a
+    solve that took more iterations than the average since the last renewal, the renewal included. Costs are counted,
+    not timed, and no sum depends on the number of threads: equal inputs give equal bits.
+
+    Parameters
+    ----------
+    sweeps
+        Of Gauss-Seidel before and after the coarse correction.
+    max_iterations
+        GMRES iterations after which a system goes to the direct solver.
+    renewal_cost_iterations
+        What a renewal of the coarse matrix costs, in iterations (measured: 3 to 6).
+    """
+
+    def __init__(self, sweeps: int = 1, max_iterations: int = 150, renewal_cost_iterations: int = 4) -> None:
+        if sweeps < 1 or max_iterations < 2 or renewal_cost_iterations < 1:
+            raise InputError(
+                f"sweeps={sweeps}, max_iterations={max_iterations} and renewal_cost_iterations="
+                f"{renewal_cost_iterations} must be at least 1, 2 and 1"
+            )
+        self.sweeps, self.max_iterations = sweeps, max_iterations
+        self.renewal_cost_iterations = renewal_cost_iterations
+        self._direct = LaggedDirectSolver()
+        self._factory = Factory()
+        self._team: Team | None = None
+        self._system: System | None = None
+        self._cycle: Cycle | None = None
+        self._fresh = False  # whether the coarse matrix is that of the present tangent
+        self._cost_iterations = 0
+        self._uses = 0
+        self._record = SolverRecord()
+
+    @property
+    def record(self) -> SolverRecord:
+        """Counters and seconds so far, those of the direct solver included."""
+        return self._record + self._direct.record
+
+    def reset(self) -> None:
+        """Forget all earlier matrices; the counters stay."""
+        self._factory.forget()
+        self._direct.reset()
+        self._system = self._cycle = None
+
+    def solve(self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8) -> Floats:
+        """Solve ``matrix`` (n, n) x = ``rhs`` (n,) or (n, k), with ``|rhs - A x| <= rtol |rhs|`` per column.
+
+        Raises
+        ------
+        InputError
+            For a matrix without nodes, shapes that do not fit, a tolerance outside (0, 1), or lack of memory.
+        ConvergenceError
+            For a singular matrix, NaN or infinity, or a residual that cannot be reached.
+        """
+        if not isinstance(matrix, BorderedMatrix) or not matrix.system.free.size:
+            raise InputError("the multigrid solver wants the bordered matrix of a structure with free nodes")
+        values = np.array([matrix.stiffness.data.sum(), matrix.right.sum(), matrix.left.sum(), matrix.corner.sum()])
+        check_system(matrix, values, rhs, rtol)
+        start, before = time.perf_counter(), self._direct.record.wall_s
+        try:
+            with blas().limit(limits=1, user_api="blas"):
+                columns = np.ascontiguousarray(rhs.reshape(rhs.shape[0], -1).T, dtype=np.float64)
+                solution = np.stack([self._solve_one(matrix, column, rtol) for column in columns], axis=-1)
+        finally:
+            self._count(wall_s=time.perf_counter() - start - (self._direct.record.wall_s - before))
+        return solution.reshape(rhs.shape)
+
+    def _solve_one(self, matrix: BorderedMatrix, rhs: Floats, rtol: float) -> Floats:
+        result, trouble = self._iterate(matrix, rhs, rtol)
+        if result is None or not result.residual <= rtol:
+            self._cycle = None
+            self._count(notes=(f"{rhs.size:,} unknowns solved directly: {trouble}",))
+            return self._direct.solve(matrix, rhs, rtol)
+        self._judge(result.iterations)
+        self._count(solves=1)
+        return result.x
+
+    def _iterate(self, matrix: BorderedMatrix, rhs: Floats, rtol: float) -> tuple[KrylovResult | None, str]:
+        """GMRES, a second time with a new coarse matrix if the first was old; None, and why, where that is singular."""
+        try:
+            self._prepare(matrix)
+            result = self._attempt(matrix, rhs, rtol)
+            if not result.residual <= rtol and not self._fresh:
+                self._coarsen(matrix)
+                result = self._attempt(matrix, rhs, rtol)
+        except ConvergenceError:
+            return None, "the coarse matrix of the multigrid solver is singular"
+        reached = f"a residual of {result.residual:.1e} after {result.iterations} iterations, wanted {rtol:.1e}"
+        return result, f"the multigrid solver stalled at {reached}"
+
+    def _attempt(self, matrix: BorderedMatrix, rhs: Floats, rtol: float) -> KrylovResult:
+        assert self._cycle is not None
+        assert self._team is not None
+        operator = Operator(matrix, self._cycle.layout, self._team)
+        inverse = Inverse(matrix, self._cycle)
+        result = gmres(operator, rhs, inverse.apply, rtol, self.max_iterations, inverse.product)
+        self._count(krylov_iterations=result.iterations + matrix.corner.shape[0])
+        return result
+
+    def _prepare(self, matrix: BorderedMatrix) -> None:
+        """A cycle for this matrix: its smoother, and a coarse matrix that may be older."""
+        if self._team is None or self._team.threads != thread_count():
+            self._team, self._cycle = Team(), None
+        if self._cycle is None or self._system is not matrix.system:
+            start = time.perf_counter()
+            require(_bytes(matrix, self.max_iterations), f"{matrix.shape[0]:,} unknowns", "try larger elements")
+            self._system = matrix.system
+            self._cycle = Cycle(build_layout(matrix), self._team, self._factory, self.sweeps)
+            self._count(analyses=1, factor_s=time.perf_counter() - start)
+        self._cycle.smooth_with(matrix)
+        self._fresh = False
+        if not self._cycle.ready:
+            self._coarsen(matrix)
+
+    def _coarsen(self, matrix: BorderedMatrix) -> None:
+        assert self._cycle is not None
+        start = time.perf_counter()
+        self._cycle.coarsen(matrix.points_mm)
+        self._count(factorisations=1, factor_s=time.perf_counter() - start)
+        self._fresh = True
+        self._cost_iterations, self._uses = self.renewal_cost_iterations, 0
+
+    def _judge(self, iterations: int) -> None:
+        """Have the coarse matrix renewed once a use of it costs more than the average so far."""
+        assert self._cycle is not None
+        worn = self._uses > 0 and iterations * self._uses > self._cost_iterations
+        self._cost_iterations += iterations
+        self._uses += 1
+        self._cycle.ready = not worn
+
+    def _count(self, **increments: Any) -> None:
+        now = {name: getattr(self._record, name) + value for name, value in increments.items()}
+        self._record = replace(self._record, **now)
+
+
+class AutomaticSolver:
+    """Direct for small systems, multigrid for large ones; the default of runs.
+
+    Parameters
+    ----------
+    crossover
+        Unknowns from which on the multigrid solver is faster (measured, see ``docs/linear-solver.md``).
+    """
+
+    def __init__(self, crossover: int = 3_000) -> None:
+        self.crossover = crossover
+        self._direct, self._multigrid = LaggedDirectSolver(), MultigridSolver()
+
+    @property
+    def record(self) -> SolverRecord:
+        """Counters and seconds so far, of both."""
+        return self._direct.record + self._multigrid.record
+
+    def reset(self) -> None:
+        """Forget all earlier matrices; the counters stay."""
+        self._direct.reset()
+        self._multigrid.reset()
+
+    def solve(self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8) -> Floats:
+        """As ``LaggedDirectSolver.solve`` or ``MultigridSolver.solve``."""
+        large = isinstance(matrix, BorderedMatrix) and matrix.system.free.size >= self.crossover
+        return (self._multigrid if large else self._direct).solve(matrix, rhs, rtol)
+
+
+def _bytes(matrix: BorderedMatrix, iterations: int) -> float:
+    """Memory that the cycle, its set-up and the Krylov vectors take."""
+    return 130.0 * matrix.system.column.size + 8.0 * (iterations + 20) * matrix.shape[0]
