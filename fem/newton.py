@@ -26,10 +26,12 @@ from .system import BorderedMatrix, System, build_system
 Array = NDArray[np.float64]
 
 _PATIENCE = 14  # iterations that may pass without halving the residual
-_SHARES = (1.0, 0.5)  # of a step that are tried before damping
-_OVERSHOOT = 0.9  # of the work along a step that may be left at its end, or have changed sign
+_SHARES = (1.0, 0.5, 0.25, 0.1)  # of a step that are tried before damping
+_SMALL = 0.5  # smaller shares are tried only while cells invert
+_OVERSHOOT = 0.9  # of the work along a step that may push back at its end
 _DAMPING = 0.02  # share of the elastic stiffness that is added when steps fail
-_STIFFER, _LIGHTER, _STIFFEST = 4.0, 0.125, 10.0
+_STIFFER, _LIGHTER = 4.0, 0.125
+_LIGHTEST, _STIFFEST = 0.01, 10.0  # at the lightest or below, the next step goes undamped
 LARGEST_IMBALANCE = 1e-3  # of the load: residuals that add up instead of cancelling
 
 
@@ -190,7 +192,7 @@ def solve_equilibrium(
             continue
         trial, pending = moved, np.zeros(structure.size)
         if share == 1.0:
-            damping = damping * _LIGHTER if damping > _DAMPING else 0.0
+            damping = damping * _LIGHTER if damping > _LIGHTEST else 0.0
         record.append(trial.largest_n)
         if problem.balanced(trial):
             return _accepted(structure, trial, record, problem.scale_n(trial))
@@ -241,14 +243,19 @@ def _newton_step(
 def _search(problem: _Problem, trial: _Trial, step: Array) -> tuple[float, _Trial | None]:
     """The largest share of a step that is worth taking, with what it leads to; None if no share is.
 
-    Worth taking: the work of the residual along the step has mostly gone (cavity equations, which constrain and do
-    no work, left out), or the residual itself has shrunk.
+    Worth taking: the residual has worked forward along the step and does not push back nearly as hard at its end, so
+    that a potential has fallen (cavity equations, which constrain and do no work, left out); or the residual itself
+    has shrunk.
     """
     moving = problem.active.copy()
     moving[problem.structure.size - len(problem.structure.cavities) :] = False
     work = float(trial.residual[moving] @ step[moving])
+    inverted = False
     for share in _SHARES:
+        if share < _SMALL and not inverted:
+            break
         moved = problem.after(trial, share * step)
+        inverted = moved is None
         if moved is None:
             continue
         left = float(moved.residual[moving] @ step[moving])
