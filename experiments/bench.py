@@ -200,7 +200,7 @@ def to_force(bench: Bench, force_n: float, controls: Controls, locked: bool = Fa
         except StopIteration:
             return
         except ConvergenceError as error:
-            raise ConvergenceError(_stuck(reached_n, force_n, error), error.residuals_n) from error
+            raise error.told(_stuck(reached_n, force_n, error)) from error
         now = bench.after(step)
         sunk = now.approach_mm - before
         reached_n, before = carried_n(now, step.equilibrium), now.approach_mm

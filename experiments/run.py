@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from kyphos import fem, materials, meshes
-from kyphos.errors import StudyError
+from kyphos.errors import ConvergenceError, StudyError
 from kyphos.units import MM3_PER_ML
 
 from . import outcomes as found
@@ -69,10 +69,22 @@ def run_study(spec: StudySpec, out: Path, *, resume: bool = False, reporter: Rep
         listener.run_started(spec.name, names, names[first - 1] if first else None)
         controls = _controls(spec.solver)
         for index in range(first, len(spec.stage)):
-            bench, results = _one_stage(index, spec, bench, results, controls, store, listener)
+            try:
+                bench, results = _one_stage(index, spec, bench, results, controls, store, listener)
+            except ConvergenceError as error:
+                raise error.told(f"{error}{_whereabouts(error.node, mesh)}") from error
         results["wall_s"] = Outcome(store.wall_s, "s")
         store.write_outcomes(results)
     return load_result(out)
+
+
+def _whereabouts(node: int | None, mesh: meshes.SegmentMesh) -> str:
+    """Region and reference position of the point that a message names."""
+    if node is None:
+        return ""
+    regions = sorted({mesh.region_names[i] for i in mesh.region[(mesh.cells == node).any(axis=1)]})
+    x, y, z = mesh.points_mm[node]
+    return f" Point {node} lies in {' and '.join(regions)}, at ({x:.1f}, {y:.1f}, {z:.1f}) mm in the mesh."
 
 
 def specimen_bench(mesh: meshes.SegmentMesh) -> Bench:

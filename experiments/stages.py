@@ -373,7 +373,7 @@ def _cycle(stage: plan.CycleStage, bench: Bench, controls: Controls) -> Running:
         except StopIteration:
             break
         except ConvergenceError as error:
-            raise ConvergenceError(_worn(stage, cycle, error), error.residuals_n) from error
+            raise error.told(_worn(stage, cycle, error)) from error
         at_peak = replace(bench, state=solved.peak.state, load=peak)
         equilibria, cycle = solved.equilibria, solved.cycle
         share = cycle / stage.count

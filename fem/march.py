@@ -84,7 +84,7 @@ def march(
         except ConvergenceError as error:
             if step * 0.5 < settings.smallest:
                 message = f"{error} The step was already cut to {step:.2g} of the path, at {share:.3f} of it."
-                raise ConvergenceError(message, error.residuals_n) from error
+                raise error.told(message) from error
             step, known = step * 0.5, None  # where the tangent of the last state misled, a fresh one is safer
             continue
         share, state = share + step, found.state

@@ -198,7 +198,9 @@ def solve_equilibrium(
             return _accepted(structure, trial, record, problem.scale_n(trial))
         if len(record) == problem.settings.max_iterations or _stagnant(record):
             break
-    raise ConvergenceError(_failure(structure, trial, record), tuple(record))
+    worst = int(np.argmax(np.abs(trial.residual)))
+    node = worst // 3 if worst < 3 * structure.n_nodes else None
+    raise ConvergenceError(_failure(trial, record, node), tuple(record), node)
 
 
 def _stagnant(record: list[float]) -> bool:
@@ -284,10 +286,8 @@ def _accepted(structure: Structure, trial: _Trial, record: list[float], scale: f
     return Equilibrium(state, trial.evaluation, trial.internal, tuple(record), balance)
 
 
-def _failure(structure: Structure, trial: _Trial, record: list[float]) -> str:
-    worst = int(np.argmax(np.abs(trial.residual)))
-    n = 3 * structure.n_nodes
-    place = f"point {worst // 3}" if worst < n else "a platen or a cavity"
+def _failure(trial: _Trial, record: list[float], node: int | None) -> str:
+    place = "a platen or a cavity" if node is None else f"point {node}"
     tail = ", ".join(f"{r:.3g}" for r in record[-4:]) or "none (a cell inverted or a law failed)"
     return (
         f"no equilibrium after {len(record)} iterations: largest out-of-balance force {trial.largest_n:.3g} N at "

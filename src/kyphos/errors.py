@@ -40,10 +40,17 @@ class ConvergenceError(KyphosError):
         What failed, where and what to try.
     residuals_n
         Largest out-of-balance force after each iteration, N.
+    node
+        Mesh point that it was found at, if at one.
     """
 
     exit_code = 3
 
-    def __init__(self, message: str, residuals_n: tuple[float, ...] = ()) -> None:
+    def __init__(self, message: str, residuals_n: tuple[float, ...] = (), node: int | None = None) -> None:
         super().__init__(message)
         self.residuals_n = residuals_n
+        self.node = node
+
+    def told(self, message: str) -> ConvergenceError:
+        """The same failure in the words of who asked for the solution."""
+        return ConvergenceError(message, self.residuals_n, self.node)

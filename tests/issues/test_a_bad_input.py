@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import nibabel as nib
 import numpy as np
@@ -169,6 +170,8 @@ def test_a_peak_load_above_the_strength_ends_in_code_three_with_everything_saved
     message, advice = done.stderr.splitlines()
     assert message.startswith("ConvergenceError:")
     assert "strength" in message
+    assert "Residuals (N)" in message
+    assert re.search(r"at a platen|Point \d+ lies in L1\.\w+.* mm in the mesh", message)
     assert f"{max_n:.0f} N" in message
     assert "--resume --out out" in advice
     left = load_result(tmp_path / "out")
