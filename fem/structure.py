@@ -15,8 +15,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .discretisation import Discretisation
-from .kernels.forces import element_forces, scatter
+from .kernels.forces import assembled_forces
 from .kernels.strain import MEAN_DILATATION, OK, log_strains
+from .pattern import Pattern, stiffness_pattern
 from .rigid import Platen, platen_displacement, platen_slopes, platen_stiffness
 
 Array = NDArray[np.float64]
@@ -278,8 +279,8 @@ class Structure:
         return assumed
 
     @cached_property
-    def _pattern(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-        return _stiffness_pattern(self.mesh.cells, self.n_nodes)
+    def _pattern(self) -> Pattern:
+        return stiffness_pattern(self.mesh.cells, self.n_nodes)
 
     def evaluate(self, state: State, dt_s: float = 0.0, cycles: float = 0.0) -> Evaluation | None:
         """Internal forces and stiffness at a trial state; None where a cell inverts or the law fails."""
@@ -293,17 +294,14 @@ class Structure:
         pressure = np.zeros(len(self.mesh.cells))
         for cavity, p in zip(self.cavities, state.pressure_mpa, strict=True):
             pressure[cavity.cells] = p
-        elements = self._elements(shape, response.stress, response.tangent, pressure)
-        return self._assembled(elements, response, shape.strain)
+        return self._assembled(shape, response, response.stress, pressure)
 
     def elastic_stiffness(self, state: State) -> sp.csr_array:
         """(3n, 3n) stiffness that fresh, unstressed material would have in the shape of ``state``; positive."""
         shape = self._shape(state)
         response = self.material.update(np.zeros_like(shape.strain), np.zeros_like(state.history), 0.0, 0.0)
-        elements = self._elements(
-            shape, np.zeros_like(response.stress), response.tangent, np.zeros(len(self.mesh.cells))
-        )
-        return self._assembled(elements, response, shape.strain).stiffness
+        unstressed, no_pressure = np.zeros_like(response.stress), np.zeros(len(self.mesh.cells))
+        return self._assembled(shape, response, unstressed, no_pressure).stiffness
 
     def _shape(self, state: State) -> _Shape:
         mesh = self.mesh
@@ -311,50 +309,32 @@ class Structure:
         bending = (mesh.enhanced_index, mesh.modes, mesh.filters)
         return _Shape(*log_strains(points, mesh.cells, mesh.gradient, mesh.weight, mesh.formulation, *bending))
 
-    def _elements(
-        self, shape: _Shape, stress: Array, tangent: Array, pressure: Array
-    ) -> tuple[Array, Array, Array, Array]:
-        mesh = self.mesh
-        deformed = (shape.f, shape.stretch, shape.frame)
-        bending = (mesh.enhanced_index, mesh.modes, mesh.filters)
-        return element_forces(
-            mesh.gradient, mesh.weight, *deformed, stress, tangent, mesh.formulation, pressure, *bending
+    def _assembled(self, shape: _Shape, response: Response, stress: Array, pressure: Array) -> Evaluation:
+        """Forces of ``stress`` (m, q, 6) and of the ``pressure`` (m,) in the cells, with their stiffness."""
+        mesh, pattern, n = self.mesh, self._pattern, 3 * self.n_nodes
+        force, data, volume, slope = assembled_forces(
+            mesh.gradient,
+            mesh.weight,
+            shape.f,
+            shape.stretch,
+            shape.frame,
+            stress,
+            response.tangent,
+            mesh.formulation,
+            pressure,
+            mesh.enhanced_index,
+            mesh.modes,
+            mesh.filters,
+            mesh.cells,
+            pattern.place,
+            pattern.width,
+            pattern.turns,
         )
-
-    def _assembled(self, elements: tuple[Array, Array, Array, Array], response: Response, strain: Array) -> Evaluation:
-        force_e, stiffness_e, volume_e, slope_e = elements
-        n = 3 * self.n_nodes
-        indptr, indices, positions = self._pattern
-        data, force = np.zeros(indices.size), np.zeros(n)
-        scatter(stiffness_e.ravel(), positions, data)
-        dofs = self.mesh.dofs
-        scatter(force_e.ravel(), dofs.ravel(), force)
         slopes = [sp.csc_array((n, 0))]
         for cavity in self.cavities:
-            at = dofs[cavity.cells].ravel()  # all of them, also where zero: the pattern must not change
-            entries = (slope_e[cavity.cells].ravel(), (at, np.zeros_like(at)))
+            at = mesh.dofs[cavity.cells].ravel()  # all of them, also where zero: the pattern must not change
+            entries = (slope[cavity.cells].ravel(), (at, np.zeros_like(at)))
             slopes.append(sp.csc_array(sp.coo_array(entries, shape=(n, 1))))
-        volumes = np.array([volume_e[c.cells].sum() for c in self.cavities])
-        matrix = sp.csr_array((data, indices, indptr), shape=(n, n))
-        return Evaluation(force, matrix, volumes, sp.csr_array(sp.hstack(slopes)), response, strain)
-
-
-def _stiffness_pattern(cells: Ids, n_nodes: int) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-    """CSR pattern of the assembled stiffness and, per cell, where each of its (3a)^2 entries goes."""
-    m, a = cells.shape
-    rows, columns = np.repeat(cells, a, axis=1).ravel(), np.tile(cells, (1, a)).ravel()
-    key = rows * n_nodes + columns
-    unique, inverse = np.unique(key, return_inverse=True)
-    node_row, node_column = unique // n_nodes, unique % n_nodes
-    start = np.searchsorted(node_row, np.arange(n_nodes + 1))  # node-level indptr
-    degree = np.diff(start)
-    slot = np.arange(unique.size) - start[node_row]  # position inside the node row
-    i, j = np.arange(3)[:, None], np.arange(3)[None, :]
-    row_start = 9 * start[node_row] + 0
-    block = row_start[:, None, None] + i * 3 * degree[node_row][:, None, None] + 3 * slot[:, None, None] + j
-    indices = np.empty(9 * unique.size, dtype=np.int32)
-    indices[block.ravel()] = np.broadcast_to(3 * node_column[:, None, None] + j, block.shape).ravel()
-    row_length = np.repeat(3 * degree, 3)
-    indptr = np.concatenate([[0], np.cumsum(row_length)]).astype(np.int32)
-    per_pair = block[inverse].reshape(m, a, a, 3, 3).transpose(0, 1, 3, 2, 4)  # (m, a, 3, a, 3)
-    return indptr, indices, np.ascontiguousarray(per_pair.reshape(-1)).astype(np.int32)
+        volumes = np.array([volume[c.cells].sum() for c in self.cavities])
+        matrix = sp.csr_array((data, pattern.indices, pattern.indptr), shape=(n, n))
+        return Evaluation(force, matrix, volumes, sp.csr_array(sp.hstack(slopes)), response, shape.strain)

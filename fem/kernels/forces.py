@@ -14,24 +14,22 @@ Written so that the compiler turns the inner loops into vector instructions, fir
 last), then over its nodes (index a last). It does so where scratch arrays are flat with strides it knows, and loops
 have a length it does not know: short loops of known length it unrolls, and then gives up because arrays may overlap.
 So ``points`` is the tuple (q, .., q) of q entries, whose length is the stride and whose entries are the loop's length;
-``nodes`` likewise. A column of a cell is (component, node) until ``_store`` makes it (node, component).
+``nodes`` likewise. Rows and columns of a cell are (component, node), those of what is returned (node, component).
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from .strain import COLUMN_OF, ENHANCED, MEAN_DILATATION, ROW_OF, divided_difference, second_difference
-from .threads import in_chunks
+from .strain import COLUMN_OF, ENHANCED, MEAN_DILATATION, OPTIONS, ROW_OF, divided_difference, second_difference
+from .threads import in_turns
 
 Array = NDArray[np.float64]
-
-# contract: fused multiply-add; forceinline: to pass ten arrays on takes as long as most of these functions
-OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "fastmath": {"contract"}, "forceinline": True}
 
 
 class Scratch(NamedTuple):
@@ -58,14 +56,14 @@ class Scratch(NamedTuple):
     column: Array  # (3, a) right, as nodal forces
     traction: Array  # (3, q, 3; 3, a) A h
     stiffness: Array  # (3, a; 3, a)
+    filtered: Array  # (p,)
     assumed: Array  # (q, 6; 3, a) change of the assumed strain
     assumed_stress: Array  # (q, 6; 3, a) of the stress with it
     amount: Array  # (p; 3, a) of the filtered modes
     modes: Array  # (6q, p) padded by zeros
 
 
-@njit(cache=True)
-def _scratch(q, a, p):
+def _scratch(q: int, a: int, p: int) -> Scratch:
     n, e = 3 * a, np.empty
     geometry = e(9 * q), e(3 * q * a), e(9 * q)
     stress = e(6 * q), e(6 * q), e(36 * q), e(6 * q)
@@ -73,7 +71,7 @@ def _scratch(q, a, p):
     moduli = e(9 * q), e(54 * q), e(81 * q)
     nodal = e(n), e(n), e(n), e(n), e(9 * q * n), e(n * n)
     padded = 6 * ((p + 5) // 6)
-    assumed = e(6 * q * n), e(6 * q * n), e(padded * n), np.zeros((6 * q, padded))
+    assumed = e(p), e(6 * q * n), e(6 * q * n), e(padded * n), np.zeros((6 * q, padded))
     return Scratch(*geometry, *stress, *tangent, *moduli, *nodal, *assumed)
 
 
@@ -327,15 +325,18 @@ def _remove_mean(points, stress):
 
 
 @njit(**OPTIONS)
-def _filter(points, modes, filters, stress):
+def _filter(points, modes, filters, amount, stress):
     """stress (6, q) -= filters^T modes^T stress: what the variation of the compatible strain is paired with."""
-    nq, amount = len(points), np.zeros(modes.shape[1])
-    for k in range(6 * nq):
-        for p in range(modes.shape[1]):
-            amount[p] += modes[k, p] * stress[(k % 6) * nq + k // 6]
+    nq = len(points)
+    amount[:] = 0.0
+    for q in range(nq):
+        for v in range(6):
+            for p in range(modes.shape[1]):
+                amount[p] += modes[6 * q + v, p] * stress[v * nq + q]
     for p in range(modes.shape[1]):
-        for k in range(6 * nq):
-            stress[(k % 6) * nq + k // 6] -= filters[p, k] * amount[p]
+        for v in range(6):
+            for q in range(points[0]):
+                stress[v * nq + q] -= filters[p, 6 * q + v] * amount[p]
 
 
 # ---- all nodes of a cell at once: rows of 3a columns
@@ -425,13 +426,26 @@ def _store(nodes, row, out):
 
 
 @njit(**OPTIONS)
-def _store_stiffness(nodes, stiffness, out):
-    """The same for rows and columns: out (3a, 3a), stiffness flat."""
+def _add_force(nodes, row, cell, out):
+    """out (3n,) += row (3, a) at the nodes ``cell`` (a,)."""
     na = len(nodes)
-    for i in range(3):
-        for a in range(na):
-            start = 3 * na * (i * na + a)
-            _store(nodes, stiffness[start : start + 3 * na], out[3 * a + i])
+    for a in range(na):
+        for i in range(3):
+            out[3 * cell[a] + i] += row[i * na + a]
+
+
+@njit(**OPTIONS)
+def _add_stiffness(nodes, stiffness, cell, place, width, data):
+    """Stiffness (3, a; 3, a) into the entries ``data`` of the matrix; see `pattern.Pattern`."""
+    na = len(nodes)
+    for a in range(na):
+        for i in range(3):
+            row, below = 3 * na * (i * na + a), i * width[cell[a]]
+            for b in range(na):
+                at = place[a, b] + below
+                data[at] += stiffness[row + b]
+                data[at + 1] += stiffness[row + na + b]
+                data[at + 2] += stiffness[row + 2 * na + b]
 
 
 # ---- cells; inlined before compilation, so that the scratch arrays are not passed on
@@ -458,7 +472,7 @@ def _forces(points, nodes, kind, cell, pressure, work):
         _remove_mean(points, work.stress)
         factor += mean_stress / volume
     elif kind == ENHANCED:
-        _filter(points, modes, filters, work.stress)
+        _filter(points, modes, filters, work.filtered, work.stress)
     _couple(points, nodes, work.stress, work, work.force)
     for i in range(work.force.size):
         work.force[i] += factor * work.slope[i]
@@ -521,24 +535,25 @@ def _add_assumed_stiffness(points, nodes, weight, tangent, modes, filters, work)
 
 
 @njit(nogil=True, **OPTIONS)
-def _chunk(points, nodes, first, last, fields, cells, modes, filters, force, stiffness, volume, slope):
+def _chunk(points, nodes, first, last, fields, kinds, bending, target, work, force, data, volume, slope):
     """Cells first .. last - 1."""
     gradient, weight, f, stretch, frame, stress, tangent = fields
-    formulation, pressure, enhanced_index = cells
-    work = _scratch(len(points), len(nodes), modes.shape[2])
+    formulation, pressure, enhanced_index = kinds
+    modes, filters = bending
+    cells, place, width = target
     for e in range(first, last):
         kind, k = formulation[e], max(enhanced_index[e], 0)
         mechanics = (gradient[e], weight[e], f[e], stretch[e], frame[e], stress[e], tangent[e])
         cell = (*mechanics, modes[k], filters[k])
         found = _forces(points, nodes, kind, cell, pressure[e], work)
         volume[e] = found[0]
-        _store(nodes, work.force, force[e])
         _store(nodes, work.slope, slope[e])
+        _add_force(nodes, work.force, cells[e], force)
         _stiffness(points, nodes, kind, cell, found, work)
-        _store_stiffness(nodes, work.stiffness, stiffness[e])
+        _add_stiffness(nodes, work.stiffness, cells[e], place[e], width, data)
 
 
-def element_forces(
+def assembled_forces(
     gradient: Array,
     weight: Array,
     f: Array,
@@ -551,31 +566,29 @@ def element_forces(
     enhanced_index: NDArray[np.int64],
     modes: Array,
     filters: Array,
+    cells: NDArray[np.int64],
+    place: NDArray[np.int32],
+    width: NDArray[np.int32],
+    turns: Sequence[Sequence[int]],
 ) -> tuple[Array, Array, Array, Array]:
-    """Force, stiffness and volume of every cell.
+    """Forces and stiffness of all cells together; volume of every cell.
 
     gradient (m, q, a, 3); weight (m, q); f, frame (m, q, 3, 3); stretch (m, q, 3); stress (m, q, 6) MPa;
     tangent (m, q, 6, 6) MPa; formulation, enhanced_index (m,); pressure (m,) MPa of a fluid that fills the cell
-    (adds -p v to the energy); modes (k, 6q, p); filters (k, p, 6q).
-    Returns force (m, 3a) N, stiffness (m, 3a, 3a) N/mm, volume (m,) mm3 and slope (m, 3a) = dv/du mm2.
+    (adds -p v to the energy); modes (k, 6q, p); filters (k, p, 6q); cells (m, a) node numbers; place (m, a, a),
+    width (n,) and turns as in `pattern.Pattern`.
+    Returns force (3n,) N, the entries (nnz,) of the stiffness in N/mm, volume (m,) mm3 and slope (m, 3a) = dv/du mm2.
     """
     m, n_points, n_nodes = gradient.shape[:3]
-    n = 3 * n_nodes
-    stiffness = np.empty((m, n, n))
-    force, volume, slope = np.empty((m, n)), np.empty(m), np.empty((m, n))
+    force, data = np.zeros(3 * width.size), np.zeros(3 * int(width.sum()))
+    volume, slope = np.empty(m), np.empty((m, 3 * n_nodes))
     fields = (gradient, weight, f, stretch, frame, stress, tangent)
-    cells = (formulation, pressure, enhanced_index)
+    kinds, bending, target = (formulation, pressure, enhanced_index), (modes, filters), (cells, place, width)
     points, nodes = (n_points,) * n_points, (n_nodes,) * n_nodes
 
     def run(first: int, last: int) -> None:
-        _chunk(points, nodes, first, last, fields, cells, modes, filters, force, stiffness, volume, slope)
+        work = _scratch(n_points, n_nodes, modes.shape[2])
+        _chunk(points, nodes, first, last, fields, kinds, bending, target, work, force, data, volume, slope)
 
-    in_chunks(m, run)
-    return force, stiffness, volume, slope
-
-
-@njit(cache=True)
-def scatter(values, positions, out):
-    """out[positions[i]] += values[i]; serial, so that the sum is the same on every run."""
-    for i in range(values.size):
-        out[positions[i]] += values[i]
+    in_turns(m, turns, run)
+    return force, data, volume, slope

@@ -6,6 +6,8 @@ differences of f(x) = 1/2 ln(x) (Daleckii & Krein 1965; Higham 2008, Functions o
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -17,6 +19,18 @@ Array = NDArray[np.float64]
 STANDARD, MEAN_DILATATION, ENHANCED = 0, 1, 2
 OK, INVERTED = 0, 1
 WILDEST = 1e12  # ratio of squared stretches that no real state reaches
+TINY = 1e-300  # instead of a divisor of zero
+
+# contract: fused multiply-add; forceinline: to pass ten arrays on takes as long as most of these functions;
+# no nrt: views are not counted as references (a third of the time, more where threads share the counters), so these
+# functions cannot allocate: the caller makes their work space
+OPTIONS: dict[str, Any] = {
+    "cache": True,
+    "error_model": "numpy",
+    "fastmath": {"contract"},
+    "forceinline": True,
+    "_nrt": False,
+}
 
 # Voigt index of the tensor component (i, j), and back; order xx yy zz xy yz xz
 VOIGT_OF = np.array([[0, 3, 5], [3, 1, 4], [5, 4, 2]], dtype=np.int64)
@@ -101,105 +115,157 @@ def second_divided_difference(a, b, c):
     return second_difference(a, b, c, ab, bc, ac)
 
 
-@njit(cache=True)
-def _deformation_gradient(x, cell, gradient, f):
-    """F = sum_a x_a (x) grad N_a with ``x`` (n, 3) the *current* positions: rebased cells need no offset."""
-    for i in range(3):
-        for j in range(3):
-            total = 0.0
-            for a in range(cell.size):
-                total += x[cell[a], i] * gradient[a, j]
-            f[i, j] = total
+# ---- all points of a cell at once: flat arrays, point last; ``points`` as in ``forces.py``
 
 
-@njit(cache=True)
-def determinant(f):
-    """Determinant of a (3, 3) array."""
-    return (
-        f[0, 0] * (f[1, 1] * f[2, 2] - f[1, 2] * f[2, 1])
-        - f[0, 1] * (f[1, 0] * f[2, 2] - f[1, 2] * f[2, 0])
-        + f[0, 2] * (f[1, 0] * f[2, 1] - f[1, 1] * f[2, 0])
-    )
+@njit(**OPTIONS)
+def _deformation_gradient(points, x, cell, gradient, f, c, weight):
+    """f (q, 3, 3) = sum_a x_a (x) grad N_a with ``x`` (n, 3) the *current* positions: rebased cells need no offset.
 
-
-@njit(cache=True)
-def _cell_strain(x, cell, gradient, weight, f, stretch, frame, strain):
-    """Compatible log strain at the points of one cell; returns (status, ln(v / V))."""
-    c = np.empty((3, 3))
-    volume, reference = 0.0, 0.0
-    for q in range(weight.size):
-        _deformation_gradient(x, cell, gradient[q], f[q])
-        jacobian = determinant(f[q])
-        if not jacobian > 0.0:
-            return INVERTED, 0.0
+    Also c (6, q) = F^T F; returns how many det F are positive, the current volume and the stress-free one.
+    """
+    nq, proper, volume, reference = len(points), 0, 0.0, 0.0
+    for q in range(nq):
+        f00 = f01 = f02 = f10 = f11 = f12 = f20 = f21 = f22 = 0.0
+        for a in range(cell.size):
+            x0, x1, x2 = x[cell[a], 0], x[cell[a], 1], x[cell[a], 2]
+            g0, g1, g2 = gradient[q, a, 0], gradient[q, a, 1], gradient[q, a, 2]
+            f00, f01, f02 = f00 + x0 * g0, f01 + x0 * g1, f02 + x0 * g2
+            f10, f11, f12 = f10 + x1 * g0, f11 + x1 * g1, f12 + x1 * g2
+            f20, f21, f22 = f20 + x2 * g0, f21 + x2 * g1, f22 + x2 * g2
+        f[q, 0, 0], f[q, 0, 1], f[q, 0, 2] = f00, f01, f02
+        f[q, 1, 0], f[q, 1, 1], f[q, 1, 2] = f10, f11, f12
+        f[q, 2, 0], f[q, 2, 1], f[q, 2, 2] = f20, f21, f22
+        c[q] = f00 * f00 + f10 * f10 + f20 * f20
+        c[nq + q] = f01 * f01 + f11 * f11 + f21 * f21
+        c[2 * nq + q] = f02 * f02 + f12 * f12 + f22 * f22
+        c[3 * nq + q] = f00 * f01 + f10 * f11 + f20 * f21
+        c[4 * nq + q] = f01 * f02 + f11 * f12 + f21 * f22
+        c[5 * nq + q] = f00 * f02 + f10 * f12 + f20 * f22
+        jacobian = f00 * (f11 * f22 - f12 * f21) - f01 * (f10 * f22 - f12 * f20) + f02 * (f10 * f21 - f11 * f20)
+        proper += jacobian > 0.0
         volume += jacobian * weight[q]
         reference += weight[q]
-        for i in range(3):
-            for j in range(3):
-                c[i, j] = f[q, 0, i] * f[q, 0, j] + f[q, 1, i] * f[q, 1, j] + f[q, 2, i] * f[q, 2, j]
-        eigen_symmetric(c, stretch[q], frame[q])
-        smallest = min(stretch[q, 0], stretch[q, 1], stretch[q, 2])
-        largest = max(stretch[q, 0], stretch[q, 1], stretch[q, 2])
-        if not (smallest > 0.0 and largest < WILDEST * smallest):
-            return INVERTED, 0.0
-        e0, e1, e2 = 0.5 * np.log(stretch[q, 0]), 0.5 * np.log(stretch[q, 1]), 0.5 * np.log(stretch[q, 2])
-        for v in range(6):
-            i, j = ROW_OF[v], COLUMN_OF[v]
-            factor = 1.0 if v < 3 else 2.0
-            strain[q, v] = factor * (
-                e0 * frame[q, i, 0] * frame[q, j, 0]
-                + e1 * frame[q, i, 1] * frame[q, j, 1]
-                + e2 * frame[q, i, 2] * frame[q, j, 2]
-            )
-    return OK, np.log(volume / reference)
+    return proper, volume, reference
 
 
-@njit(cache=True)
-def _assume(modes, filters, strain):
-    """strain (q, 6) -= modes (6q, p) filters (p, 6q) strain."""
+@njit(**OPTIONS)
+def _turn(points, c, v, i, j, ij, ki, kj):
+    """One Jacobi rotation that makes component ``ij`` of every c (6, q) zero; v (3, 3, q): column, component."""
+    nq = len(points)
+    for q in range(points[0]):
+        off, half = c[ij * nq + q], 0.5 * (c[j * nq + q] - c[i * nq + q])
+        root = abs(half) + np.sqrt(half * half + off * off)
+        t = (off if half >= 0.0 else -off) / max(root, TINY)  # nothing to turn: 0 / TINY
+        cosine = 1.0 / np.sqrt(1.0 + t * t)
+        sine = t * cosine
+        c[i * nq + q] -= t * off
+        c[j * nq + q] += t * off
+        c[ij * nq + q] = 0.0
+        at_i, at_j = c[ki * nq + q], c[kj * nq + q]
+        c[ki * nq + q] = cosine * at_i - sine * at_j
+        c[kj * nq + q] = sine * at_i + cosine * at_j
+        xi, yi, zi = v[3 * i * nq + q], v[(3 * i + 1) * nq + q], v[(3 * i + 2) * nq + q]
+        xj, yj, zj = v[3 * j * nq + q], v[(3 * j + 1) * nq + q], v[(3 * j + 2) * nq + q]
+        v[3 * i * nq + q], v[3 * j * nq + q] = cosine * xi - sine * xj, sine * xi + cosine * xj
+        v[(3 * i + 1) * nq + q], v[(3 * j + 1) * nq + q] = cosine * yi - sine * yj, sine * yi + cosine * yj
+        v[(3 * i + 2) * nq + q], v[(3 * j + 2) * nq + q] = cosine * zi - sine * zj, sine * zi + cosine * zj
+
+
+@njit(**OPTIONS)
+def eigen_points(points, c, v):
+    """Make c (6, q) of all points diagonal by cyclic Jacobi rotations, v (3, 3, q) their eigenvectors.
+
+    Flat arrays; v is (number of the eigenvector, component, q). All points turn together until the last is done.
+    """
+    nq = len(points)
+    v[:] = 0.0
+    for i in range(3):
+        v[4 * i * nq : (4 * i + 1) * nq] = 1.0
+    for _sweep in range(30):
+        rough = 0
+        for q in range(points[0]):
+            x, y, z = c[q], c[nq + q], c[2 * nq + q]
+            xy, yz, xz = c[3 * nq + q], c[4 * nq + q], c[5 * nq + q]
+            rough += xy * xy + yz * yz + xz * xz > 1e-32 * (x * x + y * y + z * z)
+        if rough == 0:
+            break
+        _turn(points, c, v, 0, 1, 3, 5, 4)
+        _turn(points, c, v, 0, 2, 5, 3, 4)
+        _turn(points, c, v, 1, 2, 4, 3, 5)
+
+
+@njit(**OPTIONS)
+def _log_strain(points, c, v, log, stretch, frame, strain):
+    """strain (q, 6), stretch (q, 3) and frame (q, 3, 3) from the eigenvalues and -vectors; False: beyond all sense."""
+    nq, sane = len(points), 0
+    for q in range(nq):
+        smallest = min(c[q], c[nq + q], c[2 * nq + q])
+        largest = max(c[q], c[nq + q], c[2 * nq + q])
+        sane += smallest > 0.0 and largest < WILDEST * smallest
+    if sane < nq:
+        return False
+    for k in range(3 * nq):
+        log[k] = 0.5 * np.log(c[k])
+    for r in range(6):
+        i, j = ROW_OF[r], COLUMN_OF[r]
+        factor = 1.0 if r < 3 else 2.0
+        for q in range(points[0]):
+            e0, e1, e2 = factor * log[q], factor * log[nq + q], factor * log[2 * nq + q]
+            x, y, z = v[i * nq + q], v[(3 + i) * nq + q], v[(6 + i) * nq + q]
+            strain[q, r] = e0 * x * v[j * nq + q] + e1 * y * v[(3 + j) * nq + q] + e2 * z * v[(6 + j) * nq + q]
+    for q in range(nq):
+        for k in range(3):
+            stretch[q, k] = c[k * nq + q]
+            for i in range(3):
+                frame[q, i, k] = v[(3 * k + i) * nq + q]
+    return True
+
+
+@njit(**OPTIONS)
+def _assume(modes, filters, amount, strain):
+    """strain (q, 6) -= modes (6q, p) filters (p, 6q) strain; amount (p,) is work space."""
     size, n_modes = modes.shape
-    amount = np.zeros(n_modes)
     for p in range(n_modes):
-        for k in range(size):
-            amount[p] += filters[p, k] * strain[k // 6, k % 6]
+        s0 = s1 = s2 = s3 = s4 = s5 = 0.0  # six sums do not wait for each other
+        for q in range(strain.shape[0]):
+            k = 6 * q
+            s0 += filters[p, k] * strain[q, 0]
+            s1 += filters[p, k + 1] * strain[q, 1]
+            s2 += filters[p, k + 2] * strain[q, 2]
+            s3 += filters[p, k + 3] * strain[q, 3]
+            s4 += filters[p, k + 4] * strain[q, 4]
+            s5 += filters[p, k + 5] * strain[q, 5]
+        amount[p] = s0 + s1 + s2 + s3 + s4 + s5
     for k in range(size):
         for p in range(n_modes):
             strain[k // 6, k % 6] -= modes[k, p] * amount[p]
 
 
-@njit(cache=True, nogil=True)
-def _strain_chunk(
-    first,
-    last,
-    x,
-    cells,
-    gradient,
-    weight,
-    formulation,
-    enhanced_index,
-    modes,
-    filters,
-    strain,
-    f,
-    stretch,
-    frame,
-    status,
-):
+@njit(nogil=True, **OPTIONS)
+def _strain_chunk(points, first, last, x, cells, gradient, weight, bending, work, strain, f, stretch, frame, status):
     """Cells ``first`` to ``last`` of `log_strains`."""
-    n_points = weight.shape[1]
+    formulation, enhanced_index, modes, filters = bending
+    nq = len(points)
+    c, v, log, amount = work
     for e in range(first, last):
-        code, log_ratio = _cell_strain(x, cells[e], gradient[e], weight[e], f[e], stretch[e], frame[e], strain[e])
-        status[e] = code
-        if code != OK:
+        proper, volume, reference = _deformation_gradient(points, x, cells[e], gradient[e], f[e], c, weight[e])
+        status[e] = INVERTED
+        if proper < nq:
             continue
+        eigen_points(points, c, v)
+        if not _log_strain(points, c, v, log, stretch[e], frame[e], strain[e]):
+            continue
+        status[e] = OK
         if formulation[e] == MEAN_DILATATION:
-            for q in range(n_points):
+            log_ratio = np.log(volume / reference)
+            for q in range(nq):
                 shift = (log_ratio - strain[e, q, 0] - strain[e, q, 1] - strain[e, q, 2]) / 3.0
-                for v in range(3):
-                    strain[e, q, v] += shift
+                for i in range(3):
+                    strain[e, q, i] += shift
         elif formulation[e] == ENHANCED:
             k = enhanced_index[e]
-            _assume(modes[k], filters[k], strain[e])
+            _assume(modes[k], filters[k], amount, strain[e])
 
 
 def log_strains(
@@ -222,10 +288,12 @@ def log_strains(
     strain, f = np.zeros((m, n_points, 6)), np.zeros((m, n_points, 3, 3))
     stretch, frame = np.ones((m, n_points, 3)), np.zeros((m, n_points, 3, 3))
     status = np.zeros(m, dtype=np.int8)
-    given = (x, cells, gradient, weight, formulation, enhanced_index, modes, filters)
+    points, bending = (n_points,) * n_points, (formulation, enhanced_index, modes, filters)
 
     def run(first: int, last: int) -> None:
-        _strain_chunk(first, last, *given, strain, f, stretch, frame, status)
+        work = np.empty(6 * n_points), np.empty(9 * n_points), np.empty(3 * n_points), np.empty(modes.shape[2])
+        given = (x, cells, gradient, weight, bending, work)
+        _strain_chunk(points, first, last, *given, strain, f, stretch, frame, status)
 
     in_chunks(m, run)
     return strain, f, stretch, frame, status

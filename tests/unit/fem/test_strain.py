@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from shapes import Hooke, block
 
 from kyphos.fem import Structure, discretise
-from kyphos.fem.kernels.strain import divided_difference, eigen_symmetric, second_divided_difference
+from kyphos.fem.kernels.strain import (
+    COLUMN_OF,
+    ROW_OF,
+    divided_difference,
+    eigen_points,
+    eigen_symmetric,
+    second_divided_difference,
+)
 
 GAPS = [0.0, 1e-15, 1e-12, 1e-9, 1e-6, 1e-4, 9e-4, 1.1e-3, 1e-2, 0.3, 2.0]
 
@@ -75,3 +82,17 @@ def test_a_law_that_returns_nan_cannot_be_evaluated():
     points, cells = block(counts=(1, 1, 1))
     structure = Structure(discretise(points, cells, "enhanced"), Hooke(np.nan, 0.3))
     assert structure.evaluate(structure.initial_state(np.zeros((1, 8, 0)))) is None
+
+
+@given(st.lists(st.floats(-3.0, 3.0), min_size=36, max_size=36), st.sampled_from([0.0, 1e-17, 1e-9, 1e-3, 1.0]))
+def test_eigenvalues_and_vectors_of_all_points_of_a_cell(entries, amount):
+    """Points of very different kinds turn together: near the identity, and far from it."""
+    f = np.array(entries).reshape(4, 3, 3) * np.array([0.0, amount, 1.0, amount])[:, None, None] + np.eye(3)
+    a = np.swapaxes(f, 1, 2) @ f
+    c, v = np.ascontiguousarray(a[:, ROW_OF, COLUMN_OF].T).ravel(), np.empty(36)
+    eigen_points((4,) * 4, c, v)
+    values, vectors = c.reshape(6, 4)[:3].T, v.reshape(3, 3, 4).transpose(2, 1, 0)
+    rebuilt = np.einsum("qik,qk,qjk->qij", vectors, values, vectors)
+    scale = np.abs(a).max(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(rebuilt / scale, a / scale, atol=1e-13)
+    np.testing.assert_allclose(vectors @ np.swapaxes(vectors, 1, 2), np.eye(3)[None].repeat(4, 0), atol=1e-13)
