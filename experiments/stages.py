@@ -298,9 +298,10 @@ def _deflate(stage: plan.DeflateStage, bench: Bench, controls: Controls) -> Runn
 
 
 def _without_skin(bench: Bench, stage: plan.DeflateStage, controls: Controls) -> Generator[Solved, None, Bench]:
-    """The same cavities held open by pressure alone, so that no skin draws them together."""
+    """The same cavities held open by pressure alone: what is in them is stress-free, so that nothing draws them in."""
     empty = materials.load_card("void")
-    bench = with_material(bench, np.flatnonzero(bench.cavity), empty.law, empty.row())
+    cells = np.flatnonzero(bench.cavity)
+    bench = rebased(with_material(bench, cells, empty.law, empty.row()), cells)
     load = replace(force_load(bench, stage.force_n), volume_mm3=bench.structure.cavity_volumes(bench.state))
     step = fem.settle(bench.structure, bench.state, load, load, controls.solver, controls.march)
     bench = bench.after(step)
