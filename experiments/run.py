@@ -20,9 +20,9 @@ from .plan import CementStage, ReduceStage, Stage
 from .progress import Reporter, SilentReporter, Step
 from .result import Result, load_result
 from .spec import StudySpec
-from .specimen import build_mesh
+from .specimen import build_mesh, mesh_facts
 from .stages import SEED_ML, Ended, Solved, run_stage
-from .store import HistoryRow, Outcome, RunStore, open_run
+from .store import HistoryRow, Outcome, RunStore, open_run, outcome_entries
 from .strength_run import run_voxel_study
 from .tables import Solver
 
@@ -59,12 +59,12 @@ def run_study(spec: StudySpec, out: Path, *, resume: bool = False, reporter: Rep
     _check_volumes(spec, bench)
     store = open_run(out, spec, resume=resume)
     with store.session():
-        _describe(store, mesh)
+        store.update_manifest(**mesh_facts(mesh))
         first, results = 0, dict[str, Outcome]()
         kept = store.latest_checkpoint()
         if kept is not None:
             bench, first = unpack(kept.arrays, kept.meta["bench"], bench), kept.index + 1
-            results = {name: Outcome(*entry) for name, entry in kept.meta["outcomes"].items()}
+            results = kept.outcomes
         names = [stage.name for stage in spec.stage]
         listener.run_started(spec.name, names, names[first - 1] if first else None)
         controls = _controls(spec.solver)
@@ -124,14 +124,6 @@ def _check_volumes(spec: StudySpec, bench: Bench) -> None:
             )
 
 
-def _describe(store: RunStore, mesh: meshes.SegmentMesh) -> None:
-    store.update_manifest(
-        mesh_hash=meshes.mesh_hash(mesh),
-        region_names=list(mesh.region_names),
-        mesh={"points": len(mesh.points_mm), "cells": len(mesh.cells), "unknowns": 3 * len(mesh.points_mm)},
-    )
-
-
 def _one_stage(
     index: int,
     spec: StudySpec,
@@ -162,8 +154,7 @@ def _one_stage(
     for note in now.notes[len(solves.notes) :]:
         listener.message(f"{stage.name}: {note}")
     arrays, meta = pack(ended.bench)
-    saved = {name: (outcome.value, outcome.unit) for name, outcome in results.items()}
-    store.save_checkpoint(index, stage.name, arrays, {"bench": meta, "outcomes": saved})
+    store.save_checkpoint(index, stage.name, arrays, {"bench": meta, "outcomes": outcome_entries(results)})
     listener.stage_finished(stage.name, wall_s, found.note(stage, results))
     return ended.bench, results
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kyphos.experiments.spec import StudySpec
 from kyphos.experiments.tables import Specimen
@@ -35,6 +35,17 @@ def build_mesh(spec: StudySpec) -> SegmentMesh:
         mesh = _parametric(spec.specimen, spec.mesh.element_size_mm)
     meshes.check_quality(mesh)
     return mesh
+
+
+def mesh_facts(mesh: SegmentMesh) -> dict[str, Any]:
+    """What the manifest says of a mesh."""
+    from kyphos import meshes
+
+    return {
+        "mesh_hash": meshes.mesh_hash(mesh),
+        "region_names": list(mesh.region_names),
+        "mesh": {"points": len(mesh.points_mm), "cells": len(mesh.cells), "unknowns": 3 * len(mesh.points_mm)},
+    }
 
 
 def read_voxels(spec: StudySpec) -> VoxelImage:

@@ -87,6 +87,16 @@ class Checkpoint:
     arrays: dict[str, NDArray[Any]]
     meta: dict[str, Any]
 
+    @property
+    def outcomes(self) -> dict[str, Outcome]:
+        """The outcomes found up to there, if ``outcome_entries`` of them are under "outcomes" in ``meta``."""
+        return {name: Outcome(*entry) for name, entry in self.meta["outcomes"].items()}
+
+
+def outcome_entries(outcomes: Mapping[str, Outcome]) -> dict[str, tuple[float, str]]:
+    """Outcomes as JSON for a checkpoint's ``meta``; ``Checkpoint.outcomes`` reads them back."""
+    return {name: (outcome.value, outcome.unit) for name, outcome in outcomes.items()}
+
 
 class RunStore:
     """Writer of one results folder. Make it with ``open_run``; all methods keep the folder resumable."""

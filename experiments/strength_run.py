@@ -15,8 +15,8 @@ from .plan import StiffnessStage, StrengthStage, VoxelStage
 from .progress import Reporter, Step
 from .result import Result, load_result
 from .spec import StudySpec
-from .specimen import read_voxels
-from .store import HistoryRow, Outcome, RunStore, open_run
+from .specimen import mesh_facts, read_voxels
+from .store import HistoryRow, Outcome, RunStore, open_run, outcome_entries
 from .strength import Fields, Specimen
 from .tables import Solver
 
@@ -50,12 +50,12 @@ def run_voxel_study(spec: StudySpec, out: Path, listener: Reporter, *, resume: b
     mesh = meshes.voxel_mesh(specimen.image, specimen.filled, spec.specimen.treated)
     store = open_run(out, spec, resume=resume)
     with store.session():
-        _describe(store, specimen, mesh)
+        store.update_manifest(**mesh_facts(mesh), voxels=_voxel_facts(specimen))
         first, results = 0, strength.specimen_outcomes(specimen)
         kept = store.latest_checkpoint()
         if kept is not None:
             first = kept.index + 1
-            results = {name: Outcome(*entry) for name, entry in kept.meta["outcomes"].items()}
+            results = kept.outcomes
         names = [stage.name for stage in spec.stage]
         listener.run_started(spec.name, names, names[first - 1] if first else None)
         for index in range(first, len(names)):
@@ -65,16 +65,9 @@ def run_voxel_study(spec: StudySpec, out: Path, listener: Reporter, *, resume: b
     return load_result(out)
 
 
-def _describe(store: RunStore, specimen: Specimen, mesh: meshes.SegmentMesh) -> None:
-    store.update_manifest(
-        mesh_hash=meshes.mesh_hash(mesh),
-        region_names=list(mesh.region_names),
-        mesh={"points": len(mesh.points_mm), "cells": len(mesh.cells), "unknowns": 3 * len(mesh.points_mm)},
-        voxels={
-            "edge_mm": specimen.image.voxel_mm,
-            "left_out": int((specimen.image.labels > 0).sum() - specimen.filled.sum()),
-        },
-    )
+def _voxel_facts(specimen: Specimen) -> dict[str, Any]:
+    left_out = int((specimen.image.labels > 0).sum() - specimen.filled.sum())
+    return {"edge_mm": specimen.image.voxel_mm, "left_out": left_out}
 
 
 def _one_stage(
@@ -104,8 +97,7 @@ def _one_stage(
         store.write_fields(index, stage.name, lambda path: meshes.write_vtu(path, mesh, points, cells, sidecar=False))
     store.write_outcomes(results)
     store.record_stage(index, stage.name, wall_s, equilibria=len(tested.rows), **tested.facts)
-    saved = {name: (outcome.value, outcome.unit) for name, outcome in results.items()}
-    store.save_checkpoint(index, stage.name, {}, {"outcomes": saved})
+    store.save_checkpoint(index, stage.name, {}, {"outcomes": outcome_entries(results)})
     listener.stage_finished(stage.name, wall_s, tested.note)
     return results
 

@@ -144,10 +144,8 @@ class _Problem:
 
     def imbalance_n(self, trial: _Trial) -> float:
         """What the support forces and loads leave over in sum, N."""
-        n = 3 * self.structure.n_nodes
-        nodal = trial.residual[:n].reshape(-1, 3).sum(axis=0)
-        platens = trial.residual[n : n + 6 * len(self.structure.platens)].reshape(-1, 6)[:, :3].sum(axis=0)
-        return float(np.linalg.norm(nodal + platens))
+        nodal = trial.residual[: 3 * self.structure.n_nodes].reshape(-1, 3)
+        return float(np.linalg.norm(nodal.sum(axis=0) + _platen_forces(self.structure, trial.residual).sum(axis=0)))
 
     def scale_n(self, trial: _Trial) -> float:
         """The load that the residual is compared with, N."""
@@ -275,11 +273,16 @@ def _search(problem: _Problem, trial: _Trial, step: Array) -> tuple[float, _Tria
     return 0.0, None
 
 
+def _platen_forces(structure: Structure, generalised: Array) -> Array:
+    """(p, 3) forces on the platens among generalised ones (N,)."""
+    n = 3 * structure.n_nodes
+    return generalised[n : n + 6 * len(structure.platens)].reshape(-1, 6)[:, :3]
+
+
 def _load_scale(structure: Structure, internal: Array, load: Load) -> float:
     """The load in newtons: the largest platen force, or half the sum of all support forces and loads."""
     n = 3 * structure.n_nodes
-    platens = internal[n : n + 6 * len(structure.platens)].reshape(-1, 6)[:, :3]
-    largest = float(np.max(np.linalg.norm(platens, axis=1), initial=0.0))
+    largest = float(np.max(np.linalg.norm(_platen_forces(structure, internal), axis=1), initial=0.0))
     support = np.abs(internal[:n][load.fixed[:n]]).sum() + np.abs(load.force[:n]).sum()
     return max(largest, 0.5 * float(support))
 
