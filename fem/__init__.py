@@ -16,6 +16,7 @@ from .linear import DirectSolver, LaggedDirectSolver, LinearSolver
 from .loads import boundary_faces, pressure_forces, traction_forces
 from .march import MarchSettings, Step, march, settle
 from .measure import cauchy_stress, cell_volumes, reactions, von_mises
+from .memory import kept_memory
 from .multigrid import AutomaticSolver, MultigridSolver
 from .newton import Equilibrium, NewtonSettings, solve_equilibrium
 from .recover import nodal_average
@@ -51,6 +52,7 @@ __all__ = [
     "cauchy_stress",
     "cell_volumes",
     "discretise",
+    "kept_memory",
     "march",
     "moved_centre",
     "nodal_average",
