@@ -96,7 +96,7 @@ def observed(kind, field, size):
 @pytest.mark.parametrize(("kind", "order"), CASES)
 def test_harmonic_displacement(wall, kind, order):
     wall.order(
-        f"order in L2, {kind}: harmonic displacement, small strain",
+        f"order in L2, {kind.replace('_', ' ')}: harmonic displacement, small strain",
         observed(kind, harmonic, 1e-6),
         order - (0.1 if order == 3 else 0.05),
         source="grad(e^x sin(y)(1 + z))",

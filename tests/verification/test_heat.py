@@ -110,6 +110,6 @@ def test_tube_between_two_temperatures(wall, kind):
         "tube between two temperatures, mean dilatation and tet10: hoop stress of all cells, over the largest",
         worst(hoop, exact),
         0.04,
-        source="Timoshenko & Goodier, section 151",
+        source="Timoshenko & Goodier",
         because="ten cells over the wall, facets of 11 degrees; a cell mean is not the value at its middle",
     )

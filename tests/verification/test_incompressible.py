@@ -166,7 +166,7 @@ HALF_WIDTH, DEEP = 1.0, 4.0
 def strip_stress(x, y):
     """Plane-strain stress (xx, yy, xy) under a pressure of one on |x| < a of the half-plane y < 0.
 
-    Timoshenko & Goodier, section 41, in the angles at which the strip's ends are seen.
+    Timoshenko & Goodier, Theory of Elasticity, in the angles at which the strip's ends are seen.
     """
     ends = np.arctan2(x[..., None] + HALF_WIDTH * np.array([-1.0, 1.0]), -y[..., None])
     angle, double = np.diff(ends)[..., 0], np.diff(np.sin(2.0 * ends))[..., 0] / 2.0
@@ -212,7 +212,7 @@ def test_pressure_under_a_punch(wall, poisson):
         "of all cells (L2)",
         strip_footing(poisson, "mean_dilatation"),
         0.03,
-        source="Timoshenko & Goodier, section 41",
+        source="Timoshenko & Goodier",
         because="the mean stress jumps at the edge of the strip: one cell there is off by half",
     )
 

@@ -220,6 +220,6 @@ def test_torsion_of_a_square_bar(wall, kind):
         "torsion of a square bar with free warping, 8 x 8 cells, hex8 and tet10: torque 0.14058 G a⁴ theta/L",
         torque(8, kind) / 0.14058 - 1.0,
         0.02,
-        source="Saint-Venant (Timoshenko & Goodier, section 109)",
+        source="Saint-Venant (Timoshenko & Goodier)",
         because="warping is of fourth degree: (1/8)² for hex8, far less for tet10",
     )

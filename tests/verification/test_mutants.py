@@ -1,0 +1,150 @@
+"""Break a kernel, and the wall must notice: at least five of its tests fail in a copy of the package.
+
+A copy keeps the compiled code of what was not changed, and stays in pytest's cache for the next time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import kyphos
+import kyphos.fem
+import kyphos.materials
+
+HERE = Path(__file__).parent
+ROOMS = {"fem": kyphos.fem, "materials": kyphos.materials}
+ENOUGH = 5
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One text in one file replaced by another, the tests that run, and those that are left out."""
+
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+    without: str = "tet10"  # those elements need kernels of their own, compiled for ten seconds
+
+
+HEX = ("test_patch", "test_kinematics", "test_macneal_harder", "test_incompressible")
+TANGENT = ("test_newton_rate", "test_buckling")
+MUTANTS = {
+    "a Gauss point left out": Mutant(
+        "fem/elements.py",
+        "return _HEX_CORNERS / np.sqrt(3.0), np.ones(8)",
+        "return _HEX_CORNERS / np.sqrt(3.0), np.append(np.ones(7), 0.0)",
+        HEX,
+    ),
+    "wrong sign of a tangent term": Mutant(
+        "fem/kernels/forces.py",
+        "c[7 * k * nq + q] -= 2.0 * y[k * nq + q] / stretch[q, k]",
+        "c[7 * k * nq + q] += 2.0 * y[k * nq + q] / stretch[q, k]",
+        TANGENT,
+    ),
+    "no geometric stiffness": Mutant(
+        "fem/kernels/forces.py",
+        "moduli[o + 10 * nq + q] += y[nq + q]",
+        "moduli[o + 10 * nq + q] += 0.0",
+        TANGENT,
+    ),
+    "shear strains in another order": Mutant(
+        "fem/kernels/strain.py",
+        "ROW_OF = np.array([0, 1, 2, 0, 1, 0]",
+        "ROW_OF = np.array([0, 1, 2, 0, 0, 1]",
+        HEX,
+    ),
+    "weights of tetrahedra": Mutant(
+        "fem/elements.py",
+        "np.full(4, 1.0 / 24.0)",
+        "np.full(4, 1.0 / 20.0)",
+        ("test_patch", "test_bending", "test_macneal_harder", "test_heat", "test_convergence_rates"),
+        "hex8 or standard or mean or enhanced",
+    ),
+    "wrong sign in the plastic tangent": Mutant(
+        "materials/kernels/plastic.py",
+        "tangent[i, i] -= shrink",
+        "tangent[i, i] += shrink",
+        ("test_newton_rate", "test_plasticity", "test_creep"),
+    ),
+}
+QUICK = ("a Gauss point left out", "wrong sign of a tangent term")
+
+
+def copied(mutant: Mutant | None, folder: Path) -> None:
+    """The package in ``folder``, with its compiled code but for that of the room which the mutant changes."""
+    package = folder / "kyphos"
+    shutil.copytree(Path(kyphos.__file__).parent, package, ignore=shutil.ignore_patterns(*ROOMS), dirs_exist_ok=True)
+    for room, module in ROOMS.items():
+        shutil.copytree(Path(module.__file__).parent, package / room, dirs_exist_ok=True)
+    if mutant is None:
+        return
+    path = package / mutant.file
+    text = path.read_text(encoding="utf-8")
+    assert text.count(mutant.old) == 1, f"{mutant.file} no longer holds {mutant.old!r}: choose another line to break"
+    path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+    if path.parent.name == "kernels":
+        for compiled in path.parent.glob("__pycache__/*.nb[ic]"):
+            compiled.unlink()
+
+
+def home(mutant: Mutant | None, request, tmp_path) -> Path:
+    """A folder that holds the copy: pytest's cache, by what the sources say; or one that does not last."""
+    cache = getattr(request.config, "cache", None)
+    if cache is None:
+        copied(mutant, tmp_path)
+        return tmp_path
+    key = hashlib.sha256(repr(mutant).encode())
+    for module in ROOMS.values():
+        for path in sorted(Path(module.__file__).parent.rglob("*.py")):
+            key.update(path.read_bytes())
+    name = re.sub(r"\W+", "-", mutant.file + mutant.new if mutant else "whole")[-60:]
+    folder = Path(cache.mkdir("mutants"))
+    place = folder / f"{name}-{key.hexdigest()[:16]}"
+    if not (place / "done").exists():
+        for old in folder.glob(f"{name}-*"):
+            shutil.rmtree(old)
+        copied(mutant, place)
+        (place / "done").touch()
+    return place
+
+
+def failures(place: Path, tests: tuple[str, ...], without: str, tmp_path) -> tuple[set[str], int]:
+    """Names of the tests (functions, not cases) that fail in the copy, and how many cases ran."""
+    env = {**os.environ, "PYTHONPATH": str(place), "KYPHOS_WALL": str(tmp_path / "rows.json")}
+    which = subprocess.run(
+        [sys.executable, "-c", "import kyphos.fem; print(kyphos.fem.__file__)"],
+        env=env, cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert Path(which.stdout.strip()).is_relative_to(place)
+    command = [sys.executable, "-m", "pytest", "-q", "-rfE", "--tb=no", "-p", "no:cacheprovider", "-k", f"not ({without})"]
+    files = [str(HERE / f"{name}.py") for name in tests]
+    done = subprocess.run([*command, *files], env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+    ran = sum(int(n) for n in re.findall(r"(\d+) (?:passed|failed|error)", done.stdout))
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    found = re.findall(r"^(?:FAILED|ERROR) \S*?(\w+\.py::\w+)", done.stdout, re.MULTILINE)
+    return set(found), ran
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.validation) for n in MUTANTS])
+def test_the_wall_notices(name, request, tmp_path):
+    mutant = MUTANTS[name]
+    found, ran = failures(home(mutant, request, tmp_path), mutant.tests, mutant.without, tmp_path)
+    print(f"{name}: {len(found)} tests fail of {ran} cases: {', '.join(sorted(found))}")
+    assert len(found) >= ENOUGH, sorted(found)
+
+
+def test_an_unbroken_copy_passes(request, tmp_path):
+    """Otherwise the mutants would prove nothing."""
+    found, ran = failures(home(None, request, tmp_path), ("test_patch", "test_newton_rate"), "tet10", tmp_path)
+    assert found == set()
+    assert ran > 20
