@@ -10,6 +10,7 @@ import numpy as np
 from kyphos.fem import DirectSolver, MarchSettings, NewtonSettings, Structure, discretise, march
 from kyphos.materials import MaterialField
 
+HEX_EDGES = [(0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7)]
 INNER_SEED = 7  # any seed: the checks must hold for each
 
 
@@ -95,8 +96,7 @@ def with_midsides(points, linear) -> tuple[np.ndarray, np.ndarray]:
 
 def hex20(points, cells) -> tuple[np.ndarray, np.ndarray]:
     """Hex8 cells (m, 8) to hex20 with straight edges."""
-    edges = [(0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7)]
-    pairs, inverse = np.unique(np.sort(cells[:, edges].reshape(-1, 2), axis=1), axis=0, return_inverse=True)
+    pairs, inverse = np.unique(np.sort(cells[:, HEX_EDGES].reshape(-1, 2), axis=1), axis=0, return_inverse=True)
     return np.vstack([points, points[pairs].mean(axis=1)]), np.hstack([cells, len(points) + inverse.reshape(-1, 12)])
 
 

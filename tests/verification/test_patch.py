@@ -9,7 +9,7 @@ import meshio
 import numpy as np
 import pytest
 from scipy.spatial import Delaunay
-from shapes import Hooke, block, jiggled, on_box, tet10, with_midsides
+from shapes import Hooke, block, hex20, jiggled, on_box, tet10, with_midsides
 from wall import worst
 
 from kyphos.fem import MarchSettings, NewtonSettings, solve_static
@@ -63,15 +63,20 @@ def test_distorted_hex8_carry_a_constant_stress(wall, formulation, size):
     )
 
 
-def test_distorted_tet10_carry_a_constant_stress(wall):
+@pytest.mark.parametrize("kind", ["tet10", "tet4", "hex20"])
+def test_other_distorted_cells_carry_a_constant_stress(wall, kind):
     points, cells = block((2.0, 2.0, 2.0), (2, 2, 2))
-    points, cells = tet10(jiggled(points, 0.2), cells)
+    points = jiggled(points, 0.2)
+    if kind == "tet4":
+        cells = tet10(points, cells)[1][:, :4]
+    else:
+        points, cells = (tet10 if kind == "tet10" else hex20)(points, cells)
     law = Hooke(1000.0, 0.3)
     result = solved(points, cells, law, lambda x: x @ (0.2 * GRADIENT))
     np.testing.assert_allclose(result.displacement_mm, points @ (0.2 * GRADIENT), atol=1e-9)
     stress = result.equilibrium.evaluation.response.stress
     wall.error(
-        "constant stress, 48 distorted tet10, strain up to 0.4",
+        "constant stress, 48 distorted tet10 and tet4, 8 hex20, strain up to 0.4",
         worst(stress, log_stress(law, 0.2 * GRADIENT)),
         1e-8,
         source="C : ln(1 + G)",

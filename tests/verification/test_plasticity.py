@@ -19,7 +19,7 @@ INNER, OUTER = 1.0, 2.0
 
 
 def hollow_sphere(front):
-    """Radii, outer displacement, and stress at the points, for the pressure that brings the yield front to ``front``."""
+    """Cell middles, outer displacement and cell stress for the pressure that brings the yield front to ``front``."""
     points, cells, _ = sphere_octant(INNER, OUTER, 6, 10)
     points = points[:-1]
     radius = np.linalg.norm(points, axis=1)
@@ -174,12 +174,11 @@ def punch(n, formulation):
         held[:, 2] = 0.0
         legs.append((held, None, 0.0))
     field = everywhere(J2_PLASTICITY, PERFECT, cells)
-    forces = []
-    for _, found, support in follow(points, cells, field, legs, formulation=formulation, first=0.25):
-        forces.append(-support[under, 1].sum() / (0.2 * HALF_PUNCH * SHEAR_YIELD))
+    steps = list(follow(points, cells, field, legs, formulation=formulation, first=0.25))
+    forces = [-support[under, 1].sum() / (0.2 * HALF_PUNCH * SHEAR_YIELD) for *_, support in steps]
     middle = points[cells].mean(axis=1)
     below = np.argmin(np.hypot(middle[:, 0], middle[:, 1] + 0.25))
-    mean = found.evaluation.response.stress[below, :, :3].mean() / SHEAR_YIELD
+    mean = steps[-1][1].evaluation.response.stress[below, :, :3].mean() / SHEAR_YIELD
     return forces[-1], mean, forces[-1] / forces[-2] - 1.0
 
 

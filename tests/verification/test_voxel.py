@@ -12,7 +12,6 @@ import pytest
 from kyphos.fem import voxel
 from kyphos.fem.voxel.composite import porosity
 
-
 GROUP = "Voxel grids"
 
 

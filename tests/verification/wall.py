@@ -23,6 +23,7 @@ GROUPS = (
     "Bending and shells",
     "Published benchmarks",
     "Nearly incompressible bodies",
+    "Anisotropy",
     "Hyperelasticity",
     "Plasticity",
     "Creep",
