@@ -126,9 +126,9 @@ def torsion_constant(width, height, terms=60):
 
 
 def test_torsion_of_an_orthotropic_bar(wall):
-    """With y stretched by r = sqrt(G_xz / G_yz) the stress function obeys Poisson's equation: G_yz J(1, r) / r."""
-    points, cells = block((1.0, 1.0, 0.5), (12, 12, 1))
-    points[:, :2] -= 0.5
+    """With y stretched by r = sqrt(G_xz / G_yz) the stress function obeys Poisson's equation: G_yz J(1, 2 r) / r."""
+    points, cells = block((1.0, 2.0, 0.5), (12, 24, 1))
+    points[:, :2] -= [0.5, 1.0]
     top, angle = points[:, 2] > 0.5 - 1e-9, 1e-4
     held = prescribe(len(points), (np.flatnonzero(points[:, 2] < 1e-9), "xy", 0.0))
     held[top, 0], held[top, 1] = -angle * points[top, 1], angle * points[top, 0]
@@ -138,8 +138,8 @@ def test_torsion_of_an_orthotropic_bar(wall):
     moment = (points[top, 0] * support[top, 1] - points[top, 1] * support[top, 0]).sum()
     ratio = np.sqrt(60.0 / 15.0)
     wall.error(
-        "torsion of a square bar with G_xz = 4 G_yz, 12 x 12 hex8: torque",
-        moment / (15.0 * torsion_constant(1.0, ratio) / ratio * angle / 0.5) - 1.0,
+        "torsion of a bar of 1 x 2 with G_xz = 4 G_yz, 12 x 24 hex8: torque",
+        moment / (15.0 * torsion_constant(1.0, 2.0 * ratio) / ratio * angle / 0.5) - 1.0,
         0.01,
         source="Saint-Venant, y stretched by sqrt(G_xz/G_yz)",
         because="(1/12)² of the warping",
