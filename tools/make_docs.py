@@ -198,7 +198,7 @@ def _amount(value: float, unit: str) -> str:
     """An error: in its unit, or in per cent, or as a power of ten where it is tiny."""
     if unit or value < 1e-4:
         return f"{value:.0e} {unit}".replace("e-0", "e-").strip()
-    return f"{100.0 * value:.2g} %" if value < 1.0 else f"{100.0 * value:.0f} %"
+    return f"{100.0 * value:.2g} %" if value < 0.995 else f"{100.0 * value:.0f} %"
 
 
 def _wall_count() -> str:
