@@ -1,0 +1,1 @@
+"""Decks of other finite-element codes: what goes out to them, and what comes in."""
