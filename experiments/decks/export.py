@@ -192,7 +192,9 @@ def _notes(force_n: float, deformed: bool) -> tuple[str, ...]:
 def _between_platens(bench: Bench, force_n: float) -> tuple[voxel.Condition, ...]:
     """Upper platen pressed down without tilting, lower one still; reference points where they are now."""
     places = [p.centre_mm + m[:3] for p, m in zip(bench.structure.platens, bench.state.motion, strict=True)]
-    centre = {p.name: (float(x), float(y), float(z)) for p, (x, y, z) in zip(bench.structure.platens, places, strict=True)}
+    centre = {
+        p.name: (float(x), float(y), float(z)) for p, (x, y, z) in zip(bench.structure.platens, places, strict=True)
+    }
     nodes = bench.mesh.node_sets
     pressed = (0.0, 0.0, None, 0.0, 0.0, 0.0)
     load = (0.0, 0.0, -force_n, 0.0, 0.0, 0.0)
@@ -239,7 +241,7 @@ def exported_voxels(spec: StudySpec) -> Exported:
         approach_mm = strength.ELASTIC_STRAIN * specimen.image.body_height_mm
     mesh, conditions = _held_caps(specimen, mesh, approach_mm)
     constants = _voxel_constants(specimen, stage)
-    load = f"Load: the outer faces of the caps come together by {approach_mm:g} mm and slide; linear elastic, small strain."
+    load = f"Load: the caps' outer faces come together by {approach_mm:g} mm and slide; linear elastic, small strain."
     model = LinearModel(
         title=f"Kyphos study {spec.name}: voxels of {specimen.image.voxel_mm:g} mm",
         notes=(load, NOT_CLINICAL),

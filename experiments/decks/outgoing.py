@@ -214,7 +214,7 @@ def _rotation_vectors(axes: Array) -> Array:
 
 
 def face_labels(cells: Ids, faces: Ids) -> tuple[Ids, Ids]:
-    """Cell (f,) and number of the face in it (f,), from 1, of outward faces (f, 4) of hexahedra, (f, 3 or 6) of tetrahedra.
+    """Cell (f,) and number of the face in it (f,), from 1, of outward faces (f, 4), or (f, 3 or 6) of tetrahedra.
 
     Raises
     ------

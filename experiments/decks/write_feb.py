@@ -41,8 +41,9 @@ def write_feb(path: Path, model: LinearModel) -> None:
         _mesh(model, parts),
         _domains(parts),
         _mesh_data(model),
-        _boundary(model),
+        _ramp(),
         _rigid(model),
+        _boundary(model),
         _closing(model, len(parts)),
     )
     with path.open("w", encoding="ascii", errors="replace", newline="\n") as file:
@@ -56,8 +57,8 @@ def _opening(model: LinearModel) -> Iterator[str]:
     for note in (model.title, "Units: mm, N, MPa. Axes: x right, y anterior, z superior.", *model.notes):
         yield f"<!-- {note.replace('--', '- -')} -->"
     yield '<Module type="solid"/>'
-    yield "<Control><analysis>STATIC</analysis><time_steps>1</time_steps><step_size>1</step_size></Control>"
     yield "<Globals><Constants><T>0</T><P>0</P><R>0</R><Fc>0</Fc></Constants></Globals>"
+    yield "<Control><analysis>STATIC</analysis><time_steps>1</time_steps><step_size>1</step_size></Control>"
 
 
 def _materials(model: LinearModel, parts: list[Section]) -> Iterator[str]:
@@ -181,16 +182,20 @@ def _loaded(platen: voxel.Platen, place: int, load: float) -> str:
     dof = (*FORCES, *ROTATIONS)[place]
     return (
         f'<rigid_load name="{_body(platen)}_{dof}" type="{kind}"><rb>{_body(platen)}</rb><dof>{dof}</dof>'
-        f'<value lc="1">{load:.10g}</value><relative>0</relative></rigid_load>'
+        f'<relative>0</relative><value lc="1">{load:.10g}</value></rigid_load>'
     )
 
 
-def _closing(model: LinearModel, n_parts: int) -> Iterator[str]:
-    yield '<LoadData><load_controller id="1" name="ramp" type="loadcurve"><interpolate>LINEAR</interpolate>'
+def _ramp() -> Iterator[str]:
+    yield '<LoadData><load_controller id="1" type="loadcurve"><interpolate>LINEAR</interpolate>'
     yield "<extend>CONSTANT</extend><points><pt>0,0</pt><pt>1,1</pt></points></load_controller></LoadData>"
-    yield '<Output><plotfile type="febio"><var type="displacement"/><var type="stress"/></plotfile>'
+
+
+def _closing(model: LinearModel, n_parts: int) -> Iterator[str]:
+    yield "<Output>"
     if model.platens:
         bodies = ",".join(str(n_parts + 1 + index) for index in range(len(model.platens)))
         yield f'<logfile><rigid_body_data data="z;Fx;Fy;Fz;Mx;My;Mz" delim=",">{bodies}</rigid_body_data></logfile>'
+    yield '<plotfile type="febio"><var type="displacement"/><var type="stress"/></plotfile>'
     yield "</Output>"
     yield "</febio_spec>"

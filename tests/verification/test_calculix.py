@@ -98,7 +98,9 @@ def compared(name: str, model: LinearModel, folder: Path) -> tuple[Answer, Answe
     """CalculiX and Kyphos, with a row for the page in docs."""
     write_inp(folder / "deck.inp", model)
     theirs, ours = by_calculix(folder / "deck.inp", model), by_kyphos(model)
-    off = [a / b - 1.0 for a, b in ((ours.stiffness_n_per_mm, theirs.stiffness_n_per_mm), (ours.p99_mpa, theirs.p99_mpa))]
+    off = [
+        a / b - 1.0 for a, b in ((ours.stiffness_n_per_mm, theirs.stiffness_n_per_mm), (ours.p99_mpa, theirs.p99_mpa))
+    ]
     row = (f"{theirs.stiffness_n_per_mm:.1f}", f"{off[0]:+.3%}", f"{theirs.p99_mpa:.4f}", f"{off[1]:+.2%}")
     print(f"\n| {name} | {len(model.cells)} | {' | '.join(row)} |")
     return theirs, ours
