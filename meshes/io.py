@@ -6,7 +6,7 @@ meshio 5.3.5 drops cell labels in .msh and .inp without a word, so only .vtu is 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,24 @@ def read_vtu_mesh(path: str | Path) -> tuple[Floats, dict[str, Ints], dict[str, 
     grid = _read(_vtu(path))
     cells = {kind: np.asarray(ids, dtype=np.int64) for kind, ids in grid.cells_dict.items()}
     return np.asarray(grid.points, dtype=np.float64), cells, dict(grid.cell_data_dict)
+
+
+def write_grid(
+    path: str | Path,
+    points_mm: Floats,
+    cells: Sequence[tuple[str, Ints]],
+    point_data: Mapping[str, NDArray[Any]],
+    cell_data: Mapping[str, NDArray[Any]],
+) -> Path:
+    """Write any cells as .vtu: blocks (meshio's name of the type, (m, a)); ``cell_data`` (sum of m, ...) in their order.
+
+    Returns the path; raises DataError for another suffix.
+    """
+    path = _vtu(path)
+    ends = np.cumsum([len(ids) for _, ids in cells])[:-1]
+    data = {name: np.split(values, ends) for name, values in cell_data.items()}
+    meshio.write(path, meshio.Mesh(points_mm, list(cells), dict(point_data), data))
+    return path
 
 
 def _vtu(path: str | Path) -> Path:

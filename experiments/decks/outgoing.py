@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kyphos import materials
 from kyphos.errors import InputError, MaterialError
-from kyphos.fem import voxel
+from kyphos.fem import FACES, voxel
 
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
@@ -22,12 +22,6 @@ AXES_WIDTH_RAD = np.deg2rad(2.0)
 
 MODULI, RATIOS = slice(0, 3), slice(3, 6)  # E1 E2 E3, nu12 nu13 nu23, then G12 G13 G23
 _ORDER = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2), (3, 3), (5, 5), (4, 4))  # in a compliance xx yy zz xy yz xz
-
-FACES = {
-    8: ((0, 3, 2, 1), (4, 5, 6, 7), (0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7)),
-    10: ((0, 2, 1), (0, 1, 3), (1, 2, 3), (2, 0, 3)),
-}
-"""Nodes of a cell -> corners of its faces, outward, in the order of Abaqus: S1, S2, ..."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,8 +215,8 @@ def face_labels(cells: Ids, faces: Ids) -> tuple[Ids, Ids]:
     InputError
         A face that no cell has on its outside.
     """
-    table = np.array(FACES[cells.shape[1]])
-    corners = table.shape[1]
+    corners = 4 if cells.shape[1] == 8 else 3
+    table = FACES[cells.shape[1]][:, :corners]
     known = _from_smallest(cells[:, table].reshape(-1, corners))
     wanted = _from_smallest(faces[:, :corners])
     both, inverse = np.unique(np.concatenate([known, wanted]), axis=0, return_inverse=True)

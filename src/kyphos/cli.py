@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, ParamSpec
 
 import typer
 
-from kyphos.errors import DataError, KyphosError, StudyError
+from kyphos.errors import ConvergenceError, DataError, KyphosError, StudyError
 
 if TYPE_CHECKING:
     from kyphos.experiments import Outcome, StudySpec
@@ -178,6 +178,34 @@ def export(
     typer.echo(f"points {len(model.points_mm)}")
     typer.echo(f"cells {len(model.cells)}")
     typer.echo(model.title)
+
+
+@command
+def solve(
+    deck: Annotated[Path, typer.Argument(help="A deck for Abaqus or CalculiX (.inp).", metavar="DECK")],
+    out: Annotated[Path, typer.Option(help="Results folder.")],
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+) -> None:
+    """Solve a finite-element deck of somebody else's; write results.vtu and results.json."""
+    from kyphos.experiments import decks
+
+    def tell(increment: decks.Increment) -> None:
+        if not quiet:
+            record = increment.record
+            told = f"step {record['step']}  time {record['time_s']:g}  iterations {record['iterations']}"
+            typer.echo(f"{told}  residual {record['residual_n']:.2g}", err=True)
+
+    solution = decks.solve_deck(decks.read_deck(deck), tell)
+    decks.write_results(out, solution)
+    for note in solution.notes:
+        typer.echo(f"Note: {note}", err=True)
+    if solution.failure is not None:
+        kept = f"What converged is kept in {out}." if solution.steps else f"Nothing converged; {out} holds the mesh."
+        raise ConvergenceError(f"{solution.failure} {kept}")
+    for name, values in decks.reactions(solution, solution.steps[-1]).items():
+        typer.echo(f"{name:<24} " + " ".join(f"{force:>14.6g}" for force in values["force_n"]))
+    if not quiet:
+        typer.echo(f"Results: {out}", err=True)
 
 
 @command

@@ -90,6 +90,13 @@ def with_midsides(points, linear) -> tuple[np.ndarray, np.ndarray]:
     return np.vstack([points, middle]), np.hstack([linear, len(points) + inverse.reshape(-1, 6)])
 
 
+def hex20(points, cells) -> tuple[np.ndarray, np.ndarray]:
+    """Hex8 cells (m, 8) to hex20 with straight edges."""
+    edges = [(0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7)]
+    pairs, inverse = np.unique(np.sort(cells[:, edges].reshape(-1, 2), axis=1), axis=0, return_inverse=True)
+    return np.vstack([points, points[pairs].mean(axis=1)]), np.hstack([cells, len(points) + inverse.reshape(-1, 12)])
+
+
 def cylinder_sector(inner_mm, outer_mm, length_mm, counts, angle=np.pi / 2) -> tuple[np.ndarray, np.ndarray]:
     """Hex8 sector of a tube about z from the x axis on; ``counts`` radial, round, axial; geometric rings."""
     points, cells = block((1.0, 1.0, 1.0), counts)
