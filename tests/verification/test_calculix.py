@@ -8,81 +8,26 @@ materials are left.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import meshio
 import numpy as np
 import pytest
 from calculix import Answer, by_calculix, by_kyphos
+from exported import cemented, parametric, scanned, tetrahedra, voxels
 
 from kyphos.experiments import read_study
-from kyphos.experiments.decks.export import export_study, specimen_of
-from kyphos.experiments.decks.outgoing import LinearModel, isotropic_constants
+from kyphos.experiments.decks.export import export_study
+from kyphos.experiments.decks.outgoing import LinearModel
 from kyphos.experiments.decks.write_inp import write_inp
-from kyphos.fem import FORMULATIONS, boundary_faces, voxel
+from kyphos.fem import FORMULATIONS
 
-DATA = Path(__file__).parent / "data" / "12_lumbar_mean_L2"
 STIFFNESS, STRESS = 0.005, 0.02  # the agreement that is promised; element formulations differ by less on these meshes
 SAME_STIFFNESS, SAME_STRESS = 2e-4, 3e-3  # one formulation: classes of 1 % in modulus, seven digits printed
-QUICK = ("solver.initial_step=0.5", "fracture.hold_s=60", "fracture.recovery_s=60")
 
 pytestmark = pytest.mark.skipif(shutil.which("ccx") is None, reason="CalculiX (ccx) is not installed")
-
-
-def parametric(size_mm: float) -> LinearModel:
-    """A body from eight numbers, untouched."""
-    return specimen_of(read_study("untreated-L1", [f"mesh.element_size_mm={size_mm}"])).model
-
-
-def scanned(size_mm: float) -> LinearModel:
-    """The body of the sample CT, untouched."""
-    return specimen_of(read_study("kyphoplasty-pmma", [f"mesh.element_size_mm={size_mm}"])).model
-
-
-def cemented(size_mm: float) -> LinearModel:
-    """A body that was fractured and filled with cement, as it stands after that."""
-    study = read_study("vertebroplasty-pmma-L1", [f"mesh.element_size_mm={size_mm}", *QUICK])
-    return specimen_of(study, "treated").model
-
-
-def voxels(size_mm: float) -> LinearModel:
-    """The voxels of the sample CT between its caps."""
-    return specimen_of(read_study("ct-strength", [f"mesh.element_size_mm={size_mm}"])).model
-
-
-def tetrahedra(_: float = 0.0) -> LinearModel:
-    """A body meshed from a surface: stiff at the surface, soft and uneven inside."""
-    source = meshio.read(DATA / "mesh_tet10.vtu")
-    points, cells = np.array(source.points), source.cells[0].data.astype(np.int64)
-    sets = {name: np.array(ids) for name, ids in json.loads((DATA / "sets_tet10.json").read_text()).items()}
-    outer = boundary_faces(cells)
-    x, y, z = points[cells[:, :4]].mean(axis=1).T
-    shell = np.isin(cells[:, :4], outer).any(axis=1)
-    young = np.where(shell, 2000.0, 200.0 * (1.0 + 0.5 * np.sin(x / 5.0) * np.cos(y / 7.0) * np.sin(z / 6.0)))
-    top, bottom = (points[sets[name]].mean(axis=0).tolist() for name in ("superior_platen", "inferior_platen"))
-    pressed = (0.0, 0.0, None, 0.0, 0.0, 0.0)
-    return LinearModel(
-        title="mean L2 of a shape model, tet10",
-        notes=(),
-        points_mm=points,
-        cells=cells,
-        formulation=np.full(len(cells), FORMULATIONS["standard"], dtype=np.int8),
-        region=shell.astype(np.int16),
-        region_names=("L2.inside", "L2.shell"),
-        density_g_per_cc=np.full(len(cells), np.nan),
-        constants=isotropic_constants(young, 0.3),
-        axes=None,
-        conditions=(
-            voxel.Platen("superior_platen", sets["superior_platen"], tuple(top), pressed, (0, 0, -100.0, 0, 0, 0)),
-            voxel.Platen("inferior_platen", sets["inferior_platen"], tuple(bottom)),
-        ),
-        node_sets=sets,
-        face_sets={name: outer[np.isin(outer, ids).all(axis=1)] for name, ids in sets.items()},
-    )
 
 
 STUDIES: dict[str, tuple[Callable[[float], LinearModel], float, float]] = {
