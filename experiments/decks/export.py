@@ -19,7 +19,7 @@ from .. import strength
 from ..bench import BOTTOM, TOP, Bench
 from ..checkpoint import unpack
 from ..fields import stage_fields
-from ..plan import StiffnessStage
+from ..plan import StiffnessStage, VoxelStage
 from ..progress import Reporter, SilentReporter
 from ..run import run_study, specimen_bench
 from ..spec import SHORTHAND, StudySpec
@@ -138,9 +138,9 @@ def _kept(spec: StudySpec, state: str, run: Path | None, reporter: Reporter) -> 
     output = spec.output.model_copy(update={"fields": False, "pictures": False})
     told_by_stages = dict.fromkeys(SHORTHAND)
     shortened = spec.model_copy(update={**told_by_stages, "stage": spec.stage[: last + 1], "output": output})
-    with TemporaryDirectory(prefix="kyphos-") as folder:
-        run_study(shortened, Path(folder) / "run", reporter=reporter)
-        return stage_checkpoint(Path(folder) / "run", shortened, state)
+    with TemporaryDirectory(prefix="kyphos-") as place:
+        run_study(shortened, Path(place) / "run", reporter=reporter)
+        return stage_checkpoint(Path(place) / "run", shortened, state)
 
 
 def exported_bench(bench: Bench, title: str, preload_n: float, *, deformed: bool) -> Exported:
@@ -151,7 +151,7 @@ def exported_bench(bench: Bench, title: str, preload_n: float, *, deformed: bool
     MeshError
         A cell too distorted for the bench's present shape to be a mesh.
     """
-    mesh = replace(bench.mesh, points_mm=bench.points_mm)
+    mesh = _in_present_shape(bench)
     try:
         fem.discretise(mesh.points_mm, mesh.cells)
     except MeshError as error:
@@ -175,6 +175,28 @@ def exported_bench(bench: Bench, title: str, preload_n: float, *, deformed: bool
         face_sets=mesh.face_sets,
     )
     return Exported(model, mesh, {"axial_modulus_mpa": constants[:, 2]} | (_fields(bench) if deformed else {}))
+
+
+def _in_present_shape(bench: Bench) -> meshes.SegmentMesh:
+    """The mesh where it is now, its bodies measured anew."""
+    mesh = replace(bench.mesh, points_mm=bench.points_mm)
+    volume = meshes.cell_volumes_mm3(mesh.points_mm, mesh.cells)
+    centroid = meshes.cell_centroids_mm(mesh.points_mm, mesh.cells)
+    bodies = {}
+    for level, body in mesh.bodies.items():
+        bony = mesh.bony_cells(level)
+        own = mesh.points_mm[np.unique(mesh.cells[bony])] @ body.axes.T
+        width_mm, depth_mm = np.ptp(own, axis=0)[:2].tolist()
+        heights = [meshes.gauge_height_mm(gauge, mesh.points_mm) for gauge in body.gauges.values()]
+        bodies[level] = replace(
+            body,
+            centre_mm=np.average(centroid[bony], axis=0, weights=volume[bony]),
+            width_mm=width_mm,
+            depth_mm=depth_mm,
+            height_mm=float(np.mean(heights)),
+            volume_mm3=float(volume[bony].sum()),
+        )
+    return replace(mesh, bodies=bodies)
 
 
 def _notes(force_n: float, deformed: bool) -> tuple[str, ...]:
@@ -259,7 +281,7 @@ def exported_voxels(spec: StudySpec) -> Exported:
     return Exported(model, mesh, {"axial_modulus_mpa": constants[:, 2]})
 
 
-def _voxel_constants(specimen: strength.Specimen, stage: strength.VoxelStage) -> Array:
+def _voxel_constants(specimen: strength.Specimen, stage: VoxelStage) -> Array:
     """(m, 9) of the elements, in C order."""
     if materials.load_card(stage.bone).kind == materials.CRUSHABLE_BONE.name:
         return elastic_constants(strength.material_field(specimen, stage))

@@ -179,7 +179,7 @@ def _classes(constants: Array, axes: Array | None) -> Ids:
 
 
 def _mean_constants(constants: Array) -> Array:
-    mean = np.exp(np.log(np.where(constants > 0.0, constants, 1.0)).mean(axis=0))
+    mean: Array = np.exp(np.log(np.where(constants > 0.0, constants, 1.0)).mean(axis=0))
     mean[RATIOS] = constants[:, RATIOS].mean(axis=0)
     if _isotropic(constants).all():  # stays so to the last digit
         mean[MODULI] = mean[0]

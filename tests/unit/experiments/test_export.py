@@ -27,6 +27,7 @@ from kyphos.experiments.decks.outgoing import (
     face_labels,
     sections,
 )
+from kyphos.experiments.specimen import build_mesh
 from kyphos.fem import FACES
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -303,6 +304,9 @@ def test_a_vtu_keeps_everything_and_says_what_it_is(tmp_path, result, run_folder
     assert mesh.node_sets.keys() == bench.mesh.node_sets.keys()
     assert mesh.face_sets.keys() == bench.mesh.face_sets.keys()
     assert mesh.density_g_per_cc == pytest.approx(bench.mesh.density_g_per_cc, nan_ok=True)
+    now, before = mesh.bodies["L1"], bench.body
+    assert now.height_mm == pytest.approx(np.mean(list(bench.heights_mm().values())))
+    assert now.height_mm < 0.95 * before.height_mm
     grid = meshio.read(tmp_path / "treated.vtu")
     assert {"region", "density", "quality", "damage", "cement_fraction"} <= set(grid.cell_data)
     assert "new stress-free reference" in bytes(grid.field_data["kyphos_title"]).decode()
@@ -391,3 +395,10 @@ def test_the_command_writes_and_says_what(tmp_path):
     assert done.exit_code == 0
     assert "cells 432" in done.stdout
     assert (tmp_path / "x" / "a.inp").is_file()
+
+
+def test_an_untouched_body_measures_what_it_did():
+    study = read_study("untreated-L1", COARSE)
+    now, before = (found.bodies["L1"] for found in (specimen_of(study).mesh, build_mesh(study)))
+    for name in ("width_mm", "depth_mm", "height_mm", "volume_mm3", "centre_mm"):
+        assert getattr(now, name) == pytest.approx(getattr(before, name)), name
