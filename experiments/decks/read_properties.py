@@ -273,19 +273,16 @@ def _equations(fields: list[str], mesh: Mesh, place: Place) -> list[Equation]:
 
 
 def read_rigid_bodies(blocks: Sequence[Block], mesh: Mesh) -> tuple[RigidBody, ...]:
-    """All rigid bodies; DeckError where a node would belong to two."""
+    """All rigid bodies and kinematic couplings; DeckError where a node would belong to two."""
     found: list[RigidBody] = []
     taken = np.zeros(len(mesh.nodes.ids), dtype=bool)
-    for block in blocks:
-        if block.keyword != "RIGID BODY":
-            continue
-        if ("NSET" in block.parameters) == ("ELSET" in block.parameters):
-            raise block.error("give NSET or ELSET")
-        if "NSET" in block.parameters:
-            nodes = mesh.node_sets.get(block.parameters["NSET"], block.place, block.keyword)
+    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+        if block.keyword == "RIGID BODY":
+            nodes = _rigid_nodes(block, mesh)
+        elif block.keyword == "COUPLING":
+            nodes = _coupled_nodes(block, following, mesh)
         else:
-            chosen = mesh.element_sets.get(block.parameters["ELSET"], block.place, block.keyword)
-            nodes = nodes_of(mesh.elements, chosen)
+            continue
         reference = _one_node(block, "REF NODE", mesh)
         rotation = _one_node(block, "ROT NODE", mesh) if "ROT NODE" in block.parameters else None
         nodes = nodes[nodes != reference]
@@ -294,6 +291,28 @@ def read_rigid_bodies(blocks: Sequence[Block], mesh: Mesh) -> tuple[RigidBody, .
         taken[nodes] = True
         found.append(RigidBody(nodes, reference, rotation, block.place))
     return tuple(found)
+
+
+def _rigid_nodes(block: Block, mesh: Mesh) -> Ids:
+    if ("NSET" in block.parameters) == ("ELSET" in block.parameters):
+        raise block.error("give NSET or ELSET")
+    if "NSET" in block.parameters:
+        return mesh.node_sets.get(block.parameters["NSET"], block.place, block.keyword)
+    chosen = mesh.element_sets.get(block.parameters["ELSET"], block.place, block.keyword)
+    return nodes_of(mesh.elements, chosen)
+
+
+def _coupled_nodes(block: Block, following: Block | None, mesh: Mesh) -> Ids:
+    """Nodes of the node surface of a *COUPLING; the *KINEMATIC after it must tie all of their dofs."""
+    if following is None or following.keyword != "KINEMATIC":
+        raise block.error("a *KINEMATIC must follow; other couplings are not supported")
+    tied: set[int] = set()
+    for place, row in following.rows():
+        first, last = (integer(text, place, "KINEMATIC") for text in (row[0], row[1] if len(row) > 1 else row[0]))
+        tied |= set(range(first, last + 1))
+    if tied and not {1, 2, 3} <= tied:
+        raise following.error("only a coupling of the dofs 1, 2 and 3 together is supported; write 1, 3")
+    return mesh.node_sets.get(block.parameters["SURFACE"], block.place, block.keyword)
 
 
 def _one_node(block: Block, name: str, mesh: Mesh) -> int:
