@@ -217,7 +217,7 @@ class _Run:
             residual_tolerance=1e-6,
             minimum_load_n=1e-8 * float(np.median(stiffness[stiffness > 0.0])) * size,
             max_iterations=25,
-            linear_tolerance=1e-4,
+            linear_tolerance=1e-8,
         )
 
     def _first(self, step: DeckStep, course: Loading) -> float:
