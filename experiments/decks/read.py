@@ -84,7 +84,7 @@ def read_deck(path: str | Path, dialect: str = "calculix") -> Deck:
         held=read_held([b for b in _before_steps(blocks) if b.keyword == "BOUNDARY"], context),
         initial_temperature=read_temperatures(_initial(blocks), context),
         steps=steps,
-        notes=(*_notes(mesh), *(_locking(mesh, materials, sections, section) if dialect == "calculix" else ())),
+        notes=(*_notes(mesh, blocks), *(_locking(mesh, materials, sections, section) if dialect == "calculix" else ())),
     )
 
 
@@ -115,7 +115,7 @@ def _locking(mesh: Mesh, materials: dict[str, Material], sections: Sequence[Sect
             yield LOCKING.format(name=material.name)
 
 
-def _notes(mesh: Mesh) -> tuple[str, ...]:
+def _notes(mesh: Mesh, blocks: Sequence[Block]) -> tuple[str, ...]:
     """What is done in another way than a reader of the deck might think."""
     notes = []
     count = Counter({g.kind: 0 for g in mesh.elements})
@@ -129,4 +129,6 @@ def _notes(mesh: Mesh) -> tuple[str, ...]:
     loose = np.flatnonzero(~used)
     if loose.size:
         notes.append(f"{loose.size} nodes belong to no element; the first is {mesh.nodes.ids[loose[0]]}")
+    if any("CETOL" in block.parameters for block in blocks):
+        notes.append("CETOL does not choose increments here; those of the *VISCO line do (at least 20 without it)")
     return tuple(notes)

@@ -337,7 +337,7 @@ class _Pressures:
             return out.ravel()
         shape = points if displacement_mm is None else points + displacement_mm
         for which, faces in self.faces(self.key):
-            pressure = self.value[which][:, None, None] / self.model.stress_unit
+            pressure = self.value[which] / self.model.stress_unit
             out += fem.pressure_forces(shape, faces, pressure)
         return out.ravel()
 
