@@ -132,7 +132,9 @@ def _hyperelastic(block: Block) -> tuple[float, float, float]:
 
 def _creep(block: Block, dialect: str) -> tuple[float, float, float]:
     law = choice(block, "LAW", ("NORTON", "TIME", "STRAIN"), "NORTON" if dialect == "calculix" else "STRAIN")
-    coefficient, exponent, time = _constants(block, 3, "A, n, m")
+    values, _ = block.numbers()
+    coefficient, exponent, *more = _constants(block, 2 if values.size == 2 else 3, "A, n, m")
+    time = more[0] if more else 0.0
     if law == "STRAIN" and time != 0.0:
         raise block.error(
             f"m={time:g} with strain hardening is not supported; LAW=NORTON or TIME has the rate A s^n t^m"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 
 import numpy as np
 import pytest
@@ -237,3 +238,31 @@ def test_the_command_says_it_in_one_message(tmp_path):
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
     assert CliRunner().invoke(app, ["solve", str(tmp_path / "nothing.inp"), "--out", "x"]).exit_code == 2
+
+
+def test_damaged_decks_end_in_a_message_and_never_in_a_traceback(tmp_path):
+    """Lines lost, doubled, swapped, fields replaced by nonsense: a deck is solved or refused with its line."""
+    path = tmp_path / "deck.inp"
+    rng, told = random.Random(3), []
+    nonsense = ["", "0", "-1", "99", "1e400", "nan", "abc", ",,", "*", "*STEP", "=", "X0", "1.5", '"', "é"]
+    for _ in range(150):
+        rows = GOOD.split("\n")
+        at, other = rng.randrange(len(rows)), rng.randrange(len(rows))
+        kind = rng.randrange(4)
+        if kind == 0:
+            del rows[at]
+        elif kind == 1:
+            rows.insert(at, rows[other])
+        elif kind == 2:
+            rows[at], rows[other] = rows[other], rows[at]
+        else:
+            fields = rows[at].split(",")
+            fields[rng.randrange(len(fields))] = rng.choice(nonsense)
+            rows[at] = ",".join(fields)
+        path.write_text("\n".join(rows), encoding="utf-8")
+        try:
+            decks.solve_deck(decks.read_deck(path))
+        except DeckError as error:
+            told.append(str(error))
+    assert len(told) > 80
+    assert [message for message in told if not message.startswith(f"{path}:")] == []

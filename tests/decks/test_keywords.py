@@ -270,6 +270,13 @@ def test_creep_relaxes_a_held_stress(solve):
     assert stress(found)[2] == pytest.approx(expected, rel=0.02)
 
 
+def test_creep_without_time_exponent(solve):
+    material = CREEP.format(m=0.0).replace(", 0.0", "").replace(", LAW=NORTON", "")
+    visco = {"head": ", AMPLITUDE=STEP", "procedure": "*VISCO\n0.1, 4.\n"}
+    found, _ = solve(box("*CLOAD\nZ1, 3, 2.5\n", material=material, **visco))
+    assert moved(found, "Z1", 2) == pytest.approx(0.014, rel=1e-6)
+
+
 def test_static_steps_do_not_creep(solve):
     found, _ = solve(box(PULL, material=CREEP.format(m=0.0), procedure="*STATIC\n1., 100.\n"))
     assert stress(found)[2] == pytest.approx(10.0, rel=1e-9)
