@@ -180,10 +180,16 @@ def joined(meshes: Sequence[Discretisation]) -> Discretisation:
     def every(name: str) -> NDArray[Any]:
         return np.concatenate([getattr(mesh, name) for mesh in padded])
 
-    fields = ("cells", "formulation", "gradient", "weight")
-    ready = [every(name) for name in fields]
     return Discretisation(
-        meshes[0].points_mm, *ready, np.concatenate(index), every("modes"), every("filters"), tuple(parts)
+        meshes[0].points_mm,
+        every("cells"),
+        every("formulation"),
+        every("gradient"),
+        every("weight"),
+        np.concatenate(index),
+        every("modes"),
+        every("filters"),
+        tuple(parts),
     )
 
 

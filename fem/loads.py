@@ -1,4 +1,4 @@
-"""Consistent nodal forces of a traction or a pressure on faces: quad4, quad8, tri3, tri6 (of hex8, hex20, tet4, tet10)."""
+"""Consistent nodal forces of a traction or a pressure on faces: quad4, quad8, tri3, tri6 (hex8, hex20, tet4, tet10)."""
 
 from __future__ import annotations
 
@@ -70,10 +70,11 @@ def traction_forces(points_mm: Array, faces: Ids, traction_mpa: Array) -> Array:
     return _gathered(points_mm, faces, np.einsum("fq,qa,fi->fai", size, shape, traction))
 
 
-def pressure_forces(points_mm: Array, faces: Ids, pressure_mpa: float) -> Array:
-    """Nodal forces (n, 3), N, of a pressure on the outward side of ``faces``; see `traction_forces`."""
+def pressure_forces(points_mm: Array, faces: Ids, pressure_mpa: float | Array) -> Array:
+    """Nodal forces (n, 3), N, of a pressure, or one per face (f,), on their outward side; see `traction_forces`."""
     shape, normal = _surface(points_mm, faces)
-    return _gathered(points_mm, faces, -pressure_mpa * np.einsum("fqi,qa->fai", normal, shape))
+    pressure = np.broadcast_to(pressure_mpa, len(faces))
+    return _gathered(points_mm, faces, -np.einsum("f,fqi,qa->fai", pressure, normal, shape))
 
 
 def _gathered(points_mm: Array, faces: Ids, per_face: Array) -> Array:

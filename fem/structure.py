@@ -154,8 +154,8 @@ class Structure:
     eigenstrain
         (m, q, 6) stress-free log strain (thermal), or None.
     ties
-        Linear equations among nodal displacements and platen motions (not of nodes of a platen), or None. ``Load.force``
-        is then `Ties.carried`.
+        Linear equations among nodal displacements and platen motions (not of nodes of a platen), or None.
+        ``Load.force`` is then `Ties.carried`.
     """
 
     mesh: Discretisation
@@ -261,8 +261,8 @@ class Structure:
             values += [np.ones(dof.size), slopes.ravel()]
         shape = (n, n + 6 * len(self.platens))
         entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
-        slopes = sp.csr_array(sp.coo_array(entries, shape=shape))
-        return slopes if self.ties is None else sp.csr_array(slopes @ self.ties.expansion[: shape[1], : shape[1]])
+        found = sp.csr_array(sp.coo_array(entries, shape=shape))
+        return found if self.ties is None else sp.csr_array(found @ self.ties.expansion[: shape[1], : shape[1]])
 
     def rigid_stiffness(self, motion: Array, force_n: Array) -> list[Array]:
         """(3, 3) geometric stiffness of each platen's rotation; ``force_n`` (3n,) internal forces."""

@@ -26,11 +26,13 @@ def write_vtu(
     point_data: Mapping[str, NDArray[Any]] | None = None,
     cell_data: Mapping[str, NDArray[Any]] | None = None,
     sidecar: bool = True,
+    field_data: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a mesh as `path` (.vtu) and, as the `sidecar` `<stem>.mesh.json`, its names, sets and bodies.
 
     Cell data: region (index into the sidecar's region_names), density (g/cm3, NaN in pots), quality (scaled
-    Jacobian), and the given data, (n, ...) at points and (m, ...) at cells. Returns the path; raises
+    Jacobian), and the given data, (n, ...) at points and (m, ...) at cells. `field_data` are texts about
+    the whole, kept as the codes of their ASCII letters, which every reader of VTU takes. Returns the path; raises
     DataError for another suffix.
     """
     path = _vtu(path)
@@ -43,9 +45,23 @@ def write_vtu(
     grid = meshio.Mesh(mesh.points_mm, [("hexahedron", mesh.cells)], dict(point_data or {}), cells)
     path.parent.mkdir(parents=True, exist_ok=True)
     meshio.write(path, grid)
+    if field_data:
+        _add_texts(path, field_data)
     if sidecar:
         _write_names(_sidecar(path), mesh)
     return path
+
+
+def _add_texts(path: Path, texts: Mapping[str, str]) -> None:
+    """Put texts into a VTU as field data (meshio writes none)."""
+    arrays = []
+    for name, text in texts.items():
+        codes = text.encode("ascii", errors="replace")
+        head = f'<DataArray type="UInt8" Name="{name}" NumberOfTuples="{len(codes)}" format="ascii">'
+        arrays.append(f"{head}{' '.join(str(code) for code in codes)}</DataArray>")
+    start, grid, rest = path.read_bytes().partition(b"<UnstructuredGrid>")
+    field = f"<FieldData>{''.join(arrays)}</FieldData>".encode()
+    path.write_bytes(start + grid + field + rest)
 
 
 def _write_names(path: Path, mesh: SegmentMesh) -> None:
@@ -98,7 +114,7 @@ def write_grid(
     point_data: Mapping[str, NDArray[Any]],
     cell_data: Mapping[str, NDArray[Any]],
 ) -> Path:
-    """Write any cells as .vtu: blocks (meshio's name of the type, (m, a)); ``cell_data`` (sum of m, ...) in their order.
+    """Write cells as .vtu: blocks (meshio's name of the type, (m, a)); ``cell_data`` (sum of m, ...) in their order.
 
     Returns the path; raises DataError for another suffix.
     """

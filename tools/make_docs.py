@@ -1,4 +1,4 @@
-"""Write the made tables of the pages in ``docs``: study keys, constants from the cards, checks of the wall.
+"""Write the made tables of the pages in ``docs``: study keys, constants of the cards, keywords of decks, checks.
 
 A page holds ``<!-- made: NAME -->`` and ``<!-- /made -->``; what stands between them is replaced. Run it
 after a change of a key or a card: ``python tools/make_docs.py``; ``tests/unit/test_docs_pages.py`` says when.
@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from kyphos.experiments import tables, toml_text
+from kyphos.experiments.decks.keywords import KEYWORDS
 from kyphos.experiments.explain import unit_of
 from kyphos.experiments.plan import KINDS, StageTable
 from kyphos.experiments.spec import StudySpec
@@ -28,7 +29,7 @@ from kyphos.materials import Card, list_cards, load_card
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-PAGES = ("study-file.md", "physics.md", "ct-strength.md", "verification.md")
+PAGES = ("study-file.md", "physics.md", "ct-strength.md", "decks.md", "verification.md")
 WALL = ROOT / "tests" / "verification" / "wall.json"
 
 TABLES: dict[str, type[BaseModel]] = {
@@ -65,6 +66,17 @@ def made_parts() -> tuple[str, ...]:
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     lines = [tuple(head), tuple("---" for _ in head), *(tuple(row) for row in rows)]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def _keywords() -> str:
+    """One row per keyword of a deck, those that are ignored together in the last."""
+    shown = {name: keyword for name, keyword in KEYWORDS.items() if keyword.optional is not None}
+    ignored = ", ".join(f"`*{name}`" for name in KEYWORDS if name not in shown)
+    rows = []
+    for name, keyword in shown.items():
+        required = [f"**{p}**" for p in sorted(keyword.required)]
+        rows.append((f"`*{name}`", ", ".join([*required, *sorted(keyword.optional or ())]) or "–", keyword.meaning))
+    return _table(("keyword", "parameters (**needed**)", "meaning"), [*rows, (ignored, "any", "read and ignored")])
 
 
 def _keys(model: type[BaseModel], leave_out: Iterable[str] = ()) -> str:
@@ -215,6 +227,7 @@ def _makers() -> dict[str, Callable[[], str]]:
     makers |= {f"stage.{kind}": lambda kind=kind: _stage(kind) for kind in KINDS}  # type: ignore[misc]
     makers["cards"] = _cards
     makers |= {"wall": _wall, "wall.count": _wall_count}
+    makers["keywords"] = _keywords
     for card, base in (("trabecular", None), ("shell", "trabecular"), ("endplate", "trabecular")):
         makers[f"card.{card}"] = lambda card=card, base=base: _constants(card, base)  # type: ignore[misc]
     for card in ("interdigitated", "pmma", "pmma-low-modulus", "calcium-phosphate", "ct-bone", "pmma-cap"):

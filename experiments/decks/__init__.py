@@ -1,4 +1,7 @@
-"""Finite-element decks: those of others are read and solved."""
+"""Finite-element decks: those of others are read and solved, and studies are written for other codes.
+
+The exporter is ``kyphos.experiments.decks.export.export_study``; it is not imported here, for it brings the runner.
+"""
 
 from .deck import Deck
 from .read import read_deck

@@ -51,6 +51,8 @@ KEYWORDS: dict[str, Keyword] = {
     "SOLID SECTION": _known(MODEL, "ELSET, MATERIAL", "ORIENTATION", "material of the elements of a set"),
     "EQUATION": _known(MODEL, "", "", "number of terms; node, dof, coefficient, ..."),
     "RIGID BODY": _known(MODEL, "REF NODE", "NSET, ELSET, ROT NODE", "nodes that move as one"),
+    "COUPLING": _known(MODEL, "CONSTRAINT NAME, REF NODE, SURFACE", "", "with *KINEMATIC: nodes that move as one"),
+    "KINEMATIC": _known(MODEL, "", "", "dofs 1 to 3, all of them: the nodes of the *COUPLING before it are rigid"),
     "AMPLITUDE": _known(ANYWHERE, "NAME", "TIME, DEFINITION, VALUE", "time, factor, time, factor, ..."),
     "INITIAL CONDITIONS": _known(MODEL, "TYPE", "", "TEMPERATURE: node or set, value"),
     "BOUNDARY": _known(ANYWHERE, "", "OP, AMPLITUDE, TYPE", "node or set, first dof, last dof, value"),
@@ -107,9 +109,9 @@ def check_keywords(blocks: Sequence[Block]) -> None:
         if keyword is None:
             raise block.error(f"this keyword is not supported; {_advice(block.keyword)}")
         _check_parameters(block, keyword)
-        if (keyword.where == STEP and step is None) or (keyword.where == MODEL and (step is not None or seen)):
-            if not (block.keyword == "STEP" and step is None):
-                raise block.error(f"it may stand only {keyword.where}")
+        late = step is not None or (seen and block.keyword != "STEP")
+        if (keyword.where == STEP and step is None) or (keyword.where == MODEL and late):
+            raise block.error(f"it may stand only {keyword.where}")
         if block.keyword == "STEP":
             step, seen = block, True
         elif block.keyword == "END STEP":

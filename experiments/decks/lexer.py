@@ -1,6 +1,6 @@
 """From a deck's text to its keywords: comments, continuation lines and INCLUDE are dealt with here, numbers are read.
 
-Big tables of numbers are parsed as a whole; only where that fails are they read line by line, to say which line is wrong.
+Big tables of numbers are parsed as a whole; only where that fails are they read line by line, to say which is wrong.
 """
 
 from __future__ import annotations
@@ -241,15 +241,7 @@ def _add_input(block: Block, path: Path) -> None:
         return
     source = _included(Block(block.keyword, {"INPUT": block.parameters.pop("INPUT")}, block.place), path)
     text = _content(source, block.place)
-    if _STARRED.search(text):
-        text = _STARRED.sub(_comment_only(block), text)
-    block.segments.append(Segment(source, 1, text))
-
-
-def _comment_only(block: Block):  # type: ignore[no-untyped-def]
-    def blank(match: re.Match[bytes]) -> bytes:
+    for match in _STARRED.finditer(text):
         if not match.group().strip().startswith(b"**"):
             raise block.error("the file of INPUT may hold data only, no keywords; use *INCLUDE")
-        return b"\n"
-
-    return blank
+    block.segments.append(Segment(source, 1, _STARRED.sub(b"\n", text)))

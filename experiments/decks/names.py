@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from .lexer import Block, Place, number
 
 Ids = NDArray[np.int64]
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+_WORD = re.compile(rb"[A-Za-z_]")
 
 
 class Index:
@@ -99,18 +103,22 @@ class Sets:
             self._generate(block, name)
             return
         self.add(name, np.zeros(0, dtype=np.int64))
-        if not any(c in b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_" for s in block.segments for c in s.text):
-            values, counts = block.numbers()
-            found = self.index.find(values.astype(np.int64))
-            if np.any(found < 0):
-                row = int(np.searchsorted(np.cumsum(counts), int(np.argmax(found < 0)), side="right"))
-                missing = int(values[int(np.argmax(found < 0))])
-                raise block.row_place(row).error(f"*{block.keyword}: {self.index.what} {missing} does not exist")
-            self.add(name, found)
+        if not any(_WORD.search(segment.text) for segment in block.segments):
+            self._numbers(block, name)
             return
         for place, row in block.rows():
             for text in filter(None, row):
                 self.add(name, self.find(text, place, block.keyword))
+
+    def _numbers(self, block: Block, name: str) -> None:
+        values, counts = block.numbers()
+        found = self.index.find(values.astype(np.int64))
+        wrong = (found < 0) | (values % 1.0 != 0.0)
+        if np.any(wrong):
+            first = int(np.argmax(wrong))
+            place = block.row_place(int(np.searchsorted(np.cumsum(counts), first, side="right")))
+            raise place.error(f"*{block.keyword}: {self.index.what} {values[first]:g} does not exist")
+        self.add(name, found)
 
     def _generate(self, block: Block, name: str) -> None:
         for place, row in block.rows():
@@ -124,7 +132,7 @@ class Sets:
 
 def is_integer(text: str) -> bool:
     """Whether a field is a whole number."""
-    return text.removeprefix("-").removeprefix("+").isdigit()
+    return _INTEGER.fullmatch(text) is not None
 
 
 def integer(text: str, place: Place, keyword: str) -> int:

@@ -20,8 +20,8 @@ Ids = NDArray[np.int64]
 PROPERTIES = ("ELASTIC", "PLASTIC", "HYPERELASTIC", "CREEP", "EXPANSION", "DENSITY")
 
 
-def read_materials(blocks: Sequence[Block]) -> dict[str, Material]:
-    """Materials by upper-case name.
+def read_materials(blocks: Sequence[Block], dialect: str = "calculix") -> dict[str, Material]:
+    """Materials by upper-case name; ``dialect`` decides what *CREEP means without LAW.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def read_materials(blocks: Sequence[Block]) -> dict[str, Material]:
         elif block.keyword in PROPERTIES:
             if current is None:
                 raise block.error("it belongs to a material; begin one with *MATERIAL, NAME=...")
-            materials[current] = _with_property(materials[current], block)
+            materials[current] = _with_property(materials[current], block, dialect)
         else:
             current = None
     for material in materials.values():
@@ -48,7 +48,7 @@ def read_materials(blocks: Sequence[Block]) -> dict[str, Material]:
     return materials
 
 
-def _with_property(material: Material, block: Block) -> Material:
+def _with_property(material: Material, block: Block, dialect: str) -> Material:
     if block.keyword == "ELASTIC":
         return replace(material, elastic=_elastic(block))
     if block.keyword == "PLASTIC":
@@ -56,7 +56,7 @@ def _with_property(material: Material, block: Block) -> Material:
     if block.keyword == "HYPERELASTIC":
         return replace(material, hyperelastic=_hyperelastic(block))
     if block.keyword == "CREEP":
-        return replace(material, creep=_creep(block))
+        return replace(material, creep=_creep(block, dialect))
     if block.keyword == "EXPANSION":
         return replace(material, expansion=_expansion(block))
     return material
@@ -130,11 +130,15 @@ def _hyperelastic(block: Block) -> tuple[float, float, float]:
     return c10, c01, d1
 
 
-def _creep(block: Block) -> tuple[float, float, float]:
-    law = choice(block, "LAW", ("NORTON", "TIME", "STRAIN", ""), "")
-    coefficient, exponent, time = _constants(block, 3, "A, n, m")
-    if law in ("STRAIN", "") and time != 0.0:
-        raise block.error(f"m={time:g} without LAW=NORTON: strain hardening is not supported; rate A s^n t^m needs LAW")
+def _creep(block: Block, dialect: str) -> tuple[float, float, float]:
+    law = choice(block, "LAW", ("NORTON", "TIME", "STRAIN"), "NORTON" if dialect == "calculix" else "STRAIN")
+    values, _ = block.numbers()
+    coefficient, exponent, *more = _constants(block, 2 if values.size == 2 else 3, "A, n, m")
+    time = more[0] if more else 0.0
+    if law == "STRAIN" and time != 0.0:
+        raise block.error(
+            f"m={time:g} with strain hardening is not supported; LAW=NORTON or TIME has the rate A s^n t^m"
+        )
     if coefficient < 0.0 or exponent < 1.0 or time <= -1.0:
         raise block.error(f"A={coefficient:g}, n={exponent:g}, m={time:g}: A >= 0, n >= 1 and m > -1 are needed")
     return coefficient, exponent, time
@@ -271,19 +275,16 @@ def _equations(fields: list[str], mesh: Mesh, place: Place) -> list[Equation]:
 
 
 def read_rigid_bodies(blocks: Sequence[Block], mesh: Mesh) -> tuple[RigidBody, ...]:
-    """All rigid bodies; DeckError where a node would belong to two."""
+    """All rigid bodies and kinematic couplings; DeckError where a node would belong to two."""
     found: list[RigidBody] = []
     taken = np.zeros(len(mesh.nodes.ids), dtype=bool)
-    for block in blocks:
-        if block.keyword != "RIGID BODY":
-            continue
-        if ("NSET" in block.parameters) == ("ELSET" in block.parameters):
-            raise block.error("give NSET or ELSET")
-        if "NSET" in block.parameters:
-            nodes = mesh.node_sets.get(block.parameters["NSET"], block.place, block.keyword)
+    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+        if block.keyword == "RIGID BODY":
+            nodes = _rigid_nodes(block, mesh)
+        elif block.keyword == "COUPLING":
+            nodes = _coupled_nodes(block, following, mesh)
         else:
-            chosen = mesh.element_sets.get(block.parameters["ELSET"], block.place, block.keyword)
-            nodes = nodes_of(mesh.elements, chosen)
+            continue
         reference = _one_node(block, "REF NODE", mesh)
         rotation = _one_node(block, "ROT NODE", mesh) if "ROT NODE" in block.parameters else None
         nodes = nodes[nodes != reference]
@@ -292,6 +293,28 @@ def read_rigid_bodies(blocks: Sequence[Block], mesh: Mesh) -> tuple[RigidBody, .
         taken[nodes] = True
         found.append(RigidBody(nodes, reference, rotation, block.place))
     return tuple(found)
+
+
+def _rigid_nodes(block: Block, mesh: Mesh) -> Ids:
+    if ("NSET" in block.parameters) == ("ELSET" in block.parameters):
+        raise block.error("give NSET or ELSET")
+    if "NSET" in block.parameters:
+        return mesh.node_sets.get(block.parameters["NSET"], block.place, block.keyword)
+    chosen = mesh.element_sets.get(block.parameters["ELSET"], block.place, block.keyword)
+    return nodes_of(mesh.elements, chosen)
+
+
+def _coupled_nodes(block: Block, following: Block | None, mesh: Mesh) -> Ids:
+    """Nodes of the node surface of a *COUPLING; the *KINEMATIC after it must tie all of their dofs."""
+    if following is None or following.keyword != "KINEMATIC":
+        raise block.error("a *KINEMATIC must follow; other couplings are not supported")
+    tied: set[int] = set()
+    for place, row in following.rows():
+        first, last = (integer(text, place, "KINEMATIC") for text in (row[0], row[1] if len(row) > 1 else row[0]))
+        tied |= set(range(first, last + 1))
+    if tied and not {1, 2, 3} <= tied:
+        raise following.error("only a coupling of the dofs 1, 2 and 3 together is supported; write 1, 3")
+    return mesh.node_sets.get(block.parameters["SURFACE"], block.place, block.keyword)
 
 
 def _one_node(block: Block, name: str, mesh: Mesh) -> int:
