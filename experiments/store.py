@@ -247,6 +247,36 @@ def open_run(path: Path, spec: StudySpec, *, resume: bool = False) -> RunStore:
     return store
 
 
+def stage_checkpoint(path: Path, spec: StudySpec, stage: str) -> Checkpoint:
+    """Return what a run of a study kept at the end of a stage.
+
+    Raises
+    ------
+    DataError
+        The folder is no run of this study, or has not reached the stage.
+    """
+    if not (path / "manifest.json").is_file():
+        raise DataError(f"{path}: no manifest.json; a results folder is what kyphos run --out DIR wrote")
+    _check_same_study(path, spec)
+    kept = {file.stem.partition("-")[2]: file for file in sorted((path / "checkpoints").glob("*-*.npz"))}
+    if stage not in kept:
+        reached = ", ".join(kept) or "none"
+        raise DataError(
+            f"{path}: the run has not finished stage {stage!r}; finished: {reached}. Go on with kyphos run --resume"
+        )
+    head, arrays = _read_checkpoint(kept[stage])
+    return Checkpoint(index=head["index"], stage=head["stage"], arrays=arrays, meta=head["meta"])
+
+
+def runs_of(spec: StudySpec, parent: Path = Path("runs")) -> Iterator[Path]:
+    """Yield the folders where a study's runs are by default, if there: its output folder, then the latest first."""
+    chosen = [Path(spec.output.directory)] if spec.output.directory else []
+    numbers = range(_highest_number(spec.name, parent), 0, -1)
+    for folder in (*chosen, *(parent / f"{spec.name}-{number}" for number in numbers)):
+        if (folder / "manifest.json").is_file():
+            yield folder
+
+
 def default_folder(study: str, parent: Path = Path("runs")) -> Path:
     """Return ``runs/<study>-<n>`` with the first number after those in use."""
     return parent / f"{study}-{_highest_number(study, parent) + 1}"

@@ -163,7 +163,7 @@ def crush(specimen: Specimen, stage: StrengthStage, solver: Solver) -> Crush:
     field = None
     law: voxel.Tresca | voxel.BatchLaw = voxel.Tresca(_spread(specimen, limit_mpa, caps["yield_stress_mpa"]))
     if materials.load_card(stage.bone).kind == materials.CRUSHABLE_BONE.name:
-        field = _field(specimen, stage)
+        field = material_field(specimen, stage)
         law = voxel.BatchLaw(field, field.initial_state())
     settings = voxel.PlasticSettings(rtol=solver.residual_tolerance, max_newton=solver.max_iterations)
     moduli = _spread(specimen, bone_mpa, caps["youngs_modulus_mpa"])
@@ -277,8 +277,8 @@ def _bone_rows(specimen: Specimen, card: materials.Card) -> Array:
     return materials.bone_rows(card, density, np.full(density.shape, specimen.image.voxel_mm))
 
 
-def _field(specimen: Specimen, stage: StrengthStage) -> materials.MaterialField:
-    """Material of all elements in C order."""
+def material_field(specimen: Specimen, stage: VoxelStage) -> materials.MaterialField:
+    """Material of all elements in C order, of a stage whose bone card is of kind CrushableBone."""
     bone, caps = materials.load_card(stage.bone), materials.load_card(stage.caps)
     is_bone = specimen.bone[specimen.filled]
     blocks = (

@@ -10,10 +10,11 @@ if __name__ != "kyphos.fem":
 
 from . import voxel
 from .cycles import CycleSettings, CycleState, run_cycles
-from .discretisation import FORMULATIONS, Discretisation, discretise
+from .discretisation import FORMULATIONS, Discretisation, Part, discretise, joined
+from .elements import ELEMENTS, Element
 from .kernels.threads import use_threads
 from .linear import DirectSolver, LaggedDirectSolver, LinearSolver
-from .loads import boundary_faces, pressure_forces, traction_forces
+from .loads import FACES, boundary_faces, pressure_forces, traction_forces
 from .march import MarchSettings, Step, march, settle
 from .measure import cauchy_stress, cell_volumes, reactions, von_mises
 from .memory import kept_memory
@@ -23,8 +24,11 @@ from .recover import nodal_average
 from .rigid import Platen, moved_centre, platen_displacement, rotation
 from .solve import StaticResult, prescribe, solve_static
 from .structure import FREEDOMS, Cavity, Evaluation, Load, Material, Response, State, Structure
+from .ties import EquationError, Ties, solve_ties
 
 __all__ = [
+    "ELEMENTS",
+    "FACES",
     "FORMULATIONS",
     "FREEDOMS",
     "AutomaticSolver",
@@ -33,6 +37,8 @@ __all__ = [
     "CycleState",
     "DirectSolver",
     "Discretisation",
+    "Element",
+    "EquationError",
     "Equilibrium",
     "Evaluation",
     "LaggedDirectSolver",
@@ -42,16 +48,19 @@ __all__ = [
     "Material",
     "MultigridSolver",
     "NewtonSettings",
+    "Part",
     "Platen",
     "Response",
     "State",
     "StaticResult",
     "Step",
     "Structure",
+    "Ties",
     "boundary_faces",
     "cauchy_stress",
     "cell_volumes",
     "discretise",
+    "joined",
     "kept_memory",
     "march",
     "moved_centre",
@@ -65,6 +74,7 @@ __all__ = [
     "settle",
     "solve_equilibrium",
     "solve_static",
+    "solve_ties",
     "traction_forces",
     "use_threads",
     "von_mises",

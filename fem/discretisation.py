@@ -1,8 +1,15 @@
-"""A mesh made ready for integration: gradients and weights at every quadrature point, element formulations."""
+"""A mesh made ready for integration: gradients and weights at every quadrature point, element formulations.
+
+Cells of several elements share one set of arrays: those with fewer nodes or points are padded, by nodes without a shape
+function and by copies of their first point without weight, which add nothing. A mesh of one element has no padding but
+for an odd number of points (the kernels add two at a time).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +27,25 @@ N_MODES = 9
 
 
 @dataclass(frozen=True)
+class Part:
+    """The cells of one element.
+
+    Attributes
+    ----------
+    element
+        With its quadrature.
+    cells
+        (k,) which cells of the mesh.
+    poisson_ratio
+        Of the isotropic stiffness behind the filters of enhanced cells.
+    """
+
+    element: Element
+    cells: Ids
+    poisson_ratio: float = 0.3
+
+
+@dataclass(frozen=True)
 class Discretisation:
     """Cells with their own stress-free configuration.
 
@@ -28,19 +54,21 @@ class Discretisation:
     points_mm
         (n, 3) reference node positions.
     cells
-        (m, a) node ids, VTK order; a = 8 (hex8) or 10 (tet10).
+        (m, a) node ids, VTK order; a cell of fewer nodes repeats its first.
     formulation
         (m,) codes of ``FORMULATIONS``.
     gradient
         (m, q, a, 3) shape function gradients with respect to each cell's stress-free configuration, 1/mm.
     weight
-        (m, q) integration weights in that configuration, mm3.
+        (m, q) integration weights in that configuration, mm3; zero at points that only pad.
     enhanced_index
         (m,) row of ``modes`` and ``filters`` for enhanced cells, else -1.
     modes, filters
         (max(k, 1), 6q, 9) and (max(k, 1), 9, 6q): an enhanced cell assumes the strains E - modes filters E.
-    poisson_ratio
-        Of the isotropic stiffness behind the filters.
+    parts
+        Which cells are of which element.
+    small_strain
+        Whether strain is the symmetric displacement gradient, so that a linear law makes a linear problem.
     """
 
     points_mm: Array
@@ -51,7 +79,8 @@ class Discretisation:
     enhanced_index: Ids
     modes: Array
     filters: Array
-    poisson_ratio: float
+    parts: tuple[Part, ...]
+    small_strain: bool = False
 
     @property
     def n_points(self) -> int:
@@ -78,16 +107,19 @@ class Discretisation:
         current_mm
             (n, 3) current node positions.
         """
-        element = element_for(self.cells)
         gradient, weight = self.gradient.copy(), self.weight.copy()
-        gradient[cell_ids], weight[cell_ids] = _integration(element, current_mm, self.cells[cell_ids], cell_ids)
         modes, filters = self.modes.copy(), self.filters.copy()
-        own = cell_ids[self.enhanced_index[cell_ids] >= 0]
-        if own.size:
-            rows = self.enhanced_index[own]
-            modes[rows], filters[rows] = _enhancement(
-                element, current_mm, self.cells[own], weight[own], self.poisson_ratio
-            )
+        for part in self.parts:
+            own = part.cells[np.isin(part.cells, cell_ids)]
+            if not own.size:
+                continue
+            fresh = _of_part(part, current_mm, self.cells, self.formulation, own)
+            padded = _padded(fresh, self.cells.shape[1], self.n_points)
+            gradient[own], weight[own] = padded.gradient, padded.weight
+            bent = own[self.enhanced_index[own] >= 0]
+            if bent.size:
+                rows = self.enhanced_index[bent]
+                modes[rows], filters[rows] = padded.modes, padded.filters
         return replace(self, gradient=gradient, weight=weight, modes=modes, filters=filters)
 
 
@@ -96,20 +128,23 @@ def discretise(
     cells: Ids,
     formulation: str | NDArray[np.int8] = "standard",
     poisson_ratio: float = 0.3,
+    element: Element | None = None,
 ) -> Discretisation:
-    """Integrate a hex8 or tet10 mesh.
+    """Integrate a mesh of one element; see `joined` for several.
 
     Parameters
     ----------
     points_mm
         (n, 3).
     cells
-        (m, 8) or (m, 10), VTK order.
+        (m, 8), (m, 20), (m, 4) or (m, 10), VTK order.
     formulation
         One name for all cells (``standard``, ``mean_dilatation``, ``enhanced``) or (m,) codes. Enhanced strain
         (hex8 only) cures bending locking, mean dilatation (hex8 only) volumetric locking.
     poisson_ratio
         Of the isotropic stiffness that decides what is projected out of an enhanced cell's strain.
+    element
+        One of ``elements.ELEMENTS``; default: the one with so many nodes (hex20 with 27 points).
 
     Raises
     ------
@@ -120,9 +155,48 @@ def discretise(
     """
     points = np.ascontiguousarray(points_mm, dtype=np.float64)
     cells = np.ascontiguousarray(cells, dtype=np.int64)
-    element = element_for(cells)
+    element = element or element_for(cells)
+    if cells.ndim != 2 or cells.shape[1] != element.n_nodes:
+        raise MeshError(f"cells of shape {cells.shape}: {element.name} needs (m, {element.n_nodes})")
     codes = _formulation_codes(element, len(cells), formulation)
-    gradient, weight = _integration(element, points, cells, np.arange(len(cells)))
+    every = np.arange(len(cells))
+    mesh = _of_part(Part(element, every, poisson_ratio), points, cells, codes, every)
+    q = mesh.n_points
+    return _padded(mesh, element.n_nodes, q + q % 2)
+
+
+def joined(meshes: Sequence[Discretisation]) -> Discretisation:
+    """One discretisation of the cells of several, in their order; all have the same ``points_mm``."""
+    if len(meshes) == 1:
+        return meshes[0]  # nothing to pad
+    nodes, points = (max(sizes) for sizes in zip(*(mesh.gradient.shape[2:0:-1] for mesh in meshes), strict=True))
+    padded = [_padded(mesh, nodes, points) for mesh in meshes]
+    first, row, parts, index = 0, 0, list[Part](), list[Ids]()
+    for mesh in meshes:
+        parts += [replace(part, cells=part.cells + first) for part in mesh.parts]
+        index.append(np.where(mesh.enhanced_index >= 0, mesh.enhanced_index + row, -1))
+        first, row = first + len(mesh.cells), row + len(mesh.modes)
+
+    def every(name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(mesh, name) for mesh in padded])
+
+    return Discretisation(
+        meshes[0].points_mm,
+        every("cells"),
+        every("formulation"),
+        every("gradient"),
+        every("weight"),
+        np.concatenate(index),
+        every("modes"),
+        every("filters"),
+        tuple(parts),
+    )
+
+
+def _of_part(part: Part, points: Array, cells: Ids, codes: NDArray[np.int8], own: Ids) -> Discretisation:
+    """The cells ``own`` (k,) of a part among ``cells`` (m, a; perhaps padded), with ``codes`` (m,), for themselves."""
+    element, cells, codes = part.element, cells[own, : part.element.n_nodes], codes[own]
+    gradient, weight = _integration(element, points, cells, own)
     enhanced = np.flatnonzero(codes == ENHANCED)
     index = np.full(len(cells), -1, dtype=np.int64)
     index[enhanced] = np.arange(enhanced.size)
@@ -130,8 +204,26 @@ def discretise(
     modes = np.zeros((max(enhanced.size, 1), size, N_MODES))
     filters = np.zeros((max(enhanced.size, 1), N_MODES, size))
     if enhanced.size:
-        modes[:], filters[:] = _enhancement(element, points, cells[enhanced], weight[enhanced], poisson_ratio)
-    return Discretisation(points, cells, codes, gradient, weight, index, modes, filters, poisson_ratio)
+        modes[:], filters[:] = _enhancement(element, points, cells[enhanced], weight[enhanced], part.poisson_ratio)
+    parts = (replace(part, cells=np.arange(own.size)),)
+    return Discretisation(points, cells, codes, gradient, weight, index, modes, filters, parts)
+
+
+def _padded(mesh: Discretisation, n_nodes: int, n_points: int) -> Discretisation:
+    """The mesh with room for more nodes and points per cell."""
+    m, q, a = mesh.gradient.shape[:3]
+    if (q, a) == (n_points, n_nodes):
+        return mesh
+    cells = np.concatenate([mesh.cells, np.repeat(mesh.cells[:, :1], n_nodes - a, axis=1)], axis=1)
+    gradient = np.zeros((m, n_points, n_nodes, 3))
+    gradient[:, :q, :a], gradient[:, q:, :a] = mesh.gradient, mesh.gradient[:, :1]
+    weight = np.zeros((m, n_points))
+    weight[:, :q] = mesh.weight
+    more = (1, n_points - q, 1)
+    modes = np.concatenate([mesh.modes, np.tile(mesh.modes[:, :6], more)], axis=1)
+    filters = np.zeros((len(mesh.filters), N_MODES, 6 * n_points))
+    filters[:, :, : 6 * q] = mesh.filters
+    return replace(mesh, cells=cells, gradient=gradient, weight=weight, modes=modes, filters=filters)
 
 
 def _formulation_codes(element: Element, n_cells: int, formulation: str | NDArray[np.int8]) -> NDArray[np.int8]:

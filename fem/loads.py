@@ -1,4 +1,4 @@
-"""Consistent nodal forces of a traction or a pressure on faces: quad4 (of hex8) and tri6 (of tet10)."""
+"""Consistent nodal forces of a traction or a pressure on faces: quad4, quad8, tri3, tri6 (hex8, hex20, tet4, tet10)."""
 
 from __future__ import annotations
 
@@ -7,25 +7,44 @@ from numpy.typing import NDArray
 
 from kyphos.errors import InputError
 
+from .elements import HEX20, HEX_EDGES, TET_EDGES
+
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
 _HEX_FACES = ((0, 3, 2, 1), (4, 5, 6, 7), (0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7))
-_TET_FACES = ((0, 2, 1, 6, 5, 4), (0, 1, 3, 4, 8, 7), (1, 2, 3, 5, 9, 8), (2, 0, 3, 6, 7, 9))
+_TET_FACES = ((0, 2, 1), (0, 1, 3), (1, 2, 3), (2, 0, 3))
+
+
+def _with_middles(faces: tuple[tuple[int, ...], ...], edges: tuple[tuple[int, int], ...], corners: int) -> Ids:
+    """Faces of a linear element with the nodes in the middle of their edges."""
+    middle = {frozenset(edge): corners + i for i, edge in enumerate(edges)}
+    return np.array(
+        [[*face, *(middle[frozenset(e)] for e in zip(face, face[1:] + face[:1], strict=True))] for face in faces]
+    )
+
+
+FACES: dict[int, Ids] = {
+    8: np.array(_HEX_FACES),
+    20: _with_middles(_HEX_FACES, HEX_EDGES, 8),
+    4: np.array(_TET_FACES),
+    10: _with_middles(_TET_FACES, TET_EDGES, 4),
+}
+"""Outward faces (f, k) of a cell by its number of nodes, in the order of Abaqus: the first is face 1."""
 
 
 def boundary_faces(cells: Ids) -> Ids:
-    """Faces of one cell only, outward: (f, 4) quads of hex8 ``cells``, (f, 6) triangles of tet10.
+    """Faces of one cell only, outward: quads (f, 4) of hex8 ``cells``, (f, 8) of hex20, triangles (f, 3) or (f, 6).
 
     Raises
     ------
     InputError
         Cells of another kind.
     """
-    table = {8: _HEX_FACES, 10: _TET_FACES}.get(cells.shape[1])
+    table = FACES.get(cells.shape[1])
     if table is None:
-        raise InputError(f"cells of shape {cells.shape}: expected (m, 8) for hex8 or (m, 10) for tet10")
-    faces = cells[:, np.array(table)].reshape(-1, len(table[0]))
+        raise InputError(f"cells of shape {cells.shape}: expected {', '.join(f'(m, {n})' for n in FACES)}")
+    faces = cells[:, table].reshape(-1, table.shape[1])
     _, inverse, count = np.unique(np.sort(faces, axis=1), axis=0, return_inverse=True, return_counts=True)
     return np.ascontiguousarray(faces[count[inverse.ravel()] == 1])
 
@@ -38,7 +57,7 @@ def traction_forces(points_mm: Array, faces: Ids, traction_mpa: Array) -> Array:
     points_mm
         (n, 3).
     faces
-        (f, 4) or (f, 6), VTK order.
+        (f, 4), (f, 8), (f, 3) or (f, 6), VTK order.
 
     Raises
     ------
@@ -51,10 +70,11 @@ def traction_forces(points_mm: Array, faces: Ids, traction_mpa: Array) -> Array:
     return _gathered(points_mm, faces, np.einsum("fq,qa,fi->fai", size, shape, traction))
 
 
-def pressure_forces(points_mm: Array, faces: Ids, pressure_mpa: float) -> Array:
-    """Nodal forces (n, 3), N, of a pressure on the outward side of ``faces``; see `traction_forces`."""
+def pressure_forces(points_mm: Array, faces: Ids, pressure_mpa: float | Array) -> Array:
+    """Nodal forces (n, 3), N, of a pressure, or one per face (f,), on their outward side; see `traction_forces`."""
     shape, normal = _surface(points_mm, faces)
-    return _gathered(points_mm, faces, -pressure_mpa * np.einsum("fqi,qa->fai", normal, shape))
+    pressure = np.broadcast_to(pressure_mpa, len(faces))
+    return _gathered(points_mm, faces, -np.einsum("f,fqi,qa->fai", pressure, normal, shape))
 
 
 def _gathered(points_mm: Array, faces: Ids, per_face: Array) -> Array:
@@ -65,11 +85,28 @@ def _gathered(points_mm: Array, faces: Ids, per_face: Array) -> Array:
 
 def _surface(points_mm: Array, faces: Ids) -> tuple[Array, Array]:
     """Shape functions (q, a) and area vectors (f, q, 3) times quadrature weight."""
-    if faces.ndim != 2 or faces.shape[1] not in (4, 6):
-        raise InputError(f"faces of shape {faces.shape}: expected (f, 4) for quad4 or (f, 6) for tri6")
-    shape, slope, weights = _quad4() if faces.shape[1] == 4 else _tri6()
+    rules = {3: _tri3, 4: _quad4, 6: _tri6, 8: _quad8}
+    if faces.ndim != 2 or faces.shape[1] not in rules:
+        raise InputError(
+            f"faces of shape {faces.shape}: expected (f, 4) or (f, 8) for quads, (f, 3) or (f, 6) for triangles"
+        )
+    shape, slope, weights = rules[faces.shape[1]]()
     tangents = np.einsum("fai,qak->fqik", points_mm[faces], slope)
     return shape, np.cross(tangents[..., 0], tangents[..., 1]) * weights[:, None]
+
+
+def _tri3() -> tuple[Array, Array, Array]:
+    """Shape (1, 3), gradient (1, 3, 2), weights (1,)."""
+    return np.full((1, 3), 1.0 / 3.0), np.array([[[-1.0, -1.0], [1.0, 0.0], [0.0, 1.0]]]), np.full(1, 0.5)
+
+
+def _quad8() -> tuple[Array, Array, Array]:
+    """Shape (9, 8), gradient (9, 8, 2), weights (9,): the upper face of hex20, 3 x 3 Gauss points."""
+    nodes = FACES[20][1]
+    upper = HEX20.points[:, 2] > 0.5
+    points = HEX20.points[upper] * [1.0, 1.0, 0.0] + [0.0, 0.0, 1.0]
+    weights = HEX20.weights[upper] / (5.0 / 9.0)
+    return HEX20.shape(points)[:, nodes], HEX20.gradient(points)[:, nodes, :2], weights
 
 
 def _quad4() -> tuple[Array, Array, Array]:

@@ -22,6 +22,7 @@ def _kinematics(mesh: Discretisation, state: State) -> tuple[Array, Array, Array
         mesh.enhanced_index,
         mesh.modes,
         mesh.filters,
+        mesh.small_strain,
     )
     return strain, f, stretch, frame
 

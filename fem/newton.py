@@ -21,7 +21,7 @@ from kyphos.errors import ConvergenceError
 from .linear import LinearSolver
 from .measure import reactions
 from .structure import Evaluation, Load, State, Structure
-from .system import BorderedMatrix, System, build_system
+from .system import BorderedMatrix, System, build_system, tied_matrix
 
 Array = NDArray[np.float64]
 
@@ -218,8 +218,10 @@ def _stagnant(record: list[float]) -> bool:
     return len(record) > _PATIENCE and min(record[-_PATIENCE:]) > 0.5 * min(record[:-_PATIENCE])
 
 
-def _system(structure: Structure, trial: _Trial, active: NDArray[np.bool_]) -> BorderedMatrix:
-    """Tangent on the active unknowns, bordered by cavity pressures."""
+def _system(structure: Structure, trial: _Trial, active: NDArray[np.bool_]) -> BorderedMatrix | sp.csr_array:
+    """Tangent on the active unknowns, bordered by cavity pressures; with ties, one sparse matrix."""
+    if structure.ties is not None:
+        return tied_matrix(structure, active, trial.state, trial.evaluation)
     key = active.tobytes()
     if key not in structure.systems:
         structure.systems[key] = build_system(structure, active, trial.evaluation.stiffness)

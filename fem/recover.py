@@ -6,23 +6,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .discretisation import Discretisation
-from .elements import HEX8, TET_EDGES, Element, element_for
+from .elements import Element
 
 Array = NDArray[np.float64]
 
-_CORNERS = np.vstack([np.zeros(3), np.eye(3)])
-_TET_NODES = np.vstack([_CORNERS, *(0.5 * (_CORNERS[a] + _CORNERS[b]) for a, b in TET_EDGES)])
-
 
 def extrapolation(element: Element) -> Array:
-    """(a, q): values at the quadrature points to values at the nodes; exact for (tri)linear fields."""
-    if element.name == "hex8":
-        return HEX8.shape(3.0 * HEX8.points)  # the corners, seen from the cube of Gauss points
-    return np.asarray(_bary(_TET_NODES) @ np.linalg.inv(_bary(element.points)))
+    """(a, q): values at the quadrature points to values at the nodes, by a least-squares fit.
+
+    Exact for trilinear fields of a hexahedron, linear ones of tet10, constant ones of tet4 (which has one point).
+    """
+    return np.asarray(_basis(element, element.nodes) @ np.linalg.pinv(_basis(element, element.points)))
 
 
-def _bary(points: Array) -> Array:
-    return np.column_stack([1.0 - points.sum(axis=1), points])
+def _basis(element: Element, points: Array) -> Array:
+    x, y, z = points.T
+    one = np.ones_like(x)
+    if element.is_hex:
+        return np.column_stack([one, x, y, z, x * y, y * z, x * z, x * y * z])
+    return np.column_stack([one, x, y, z] if len(element.points) > 1 else [one])
 
 
 def nodal_average(mesh: Discretisation, values: Array) -> Array:
@@ -30,10 +32,12 @@ def nodal_average(mesh: Discretisation, values: Array) -> Array:
 
     An average smears jumps between materials: call it for each region, or look at the quadrature points.
     """
-    element = element_for(mesh.cells)
-    at_nodes = np.einsum("aq,mqc->mac", extrapolation(element), values)
     total = np.zeros((len(mesh.points_mm), values.shape[2]))
-    np.add.at(total, mesh.cells, at_nodes)
-    count = np.bincount(mesh.cells.ravel(), minlength=len(total)).astype(np.float64)
+    count = np.zeros(len(total))
+    for part in mesh.parts:
+        own = mesh.cells[part.cells, : part.element.n_nodes]
+        at_points = values[part.cells, : len(part.element.weights)]
+        np.add.at(total, own, np.einsum("aq,mqc->mac", extrapolation(part.element), at_points))
+        count += np.bincount(own.ravel(), minlength=len(total))
     count[count == 0.0] = np.nan
     return np.asarray(total / count[:, None])

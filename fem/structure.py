@@ -1,7 +1,7 @@
 """A structure: discretised cells, one material, rigid platens, fluid cavities; its state and its loads.
 
 The unknowns are q = [3 displacements per node, 6 motions per platen, 1 pressure per cavity]. Nodes of a platen follow
-it, so their own entries are never active.
+it, and ties let some coordinates follow others: such entries are never active.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from .kernels.forces import assembled_forces
 from .kernels.strain import MEAN_DILATATION, OK, log_strains
 from .pattern import Pattern, stiffness_pattern
 from .rigid import Platen, platen_displacement, platen_slopes, platen_stiffness
+from .ties import Ties
 
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
@@ -152,6 +153,9 @@ class Structure:
         Fluid-filled sets of cells.
     eigenstrain
         (m, q, 6) stress-free log strain (thermal), or None.
+    ties
+        Linear equations among nodal displacements and platen motions (not of nodes of a platen), or None.
+        ``Load.force`` is then `Ties.carried`.
     """
 
     mesh: Discretisation
@@ -159,6 +163,7 @@ class Structure:
     platens: tuple[Platen, ...] = ()
     cavities: tuple[Cavity, ...] = ()
     eigenstrain: Array | None = field(default=None, repr=False)
+    ties: Ties | None = None
 
     @property
     def n_nodes(self) -> int:
@@ -214,15 +219,24 @@ class Structure:
 
     @cached_property
     def rigid_dofs(self) -> NDArray[np.bool_]:
-        """(N,) entries of q that belong to platen nodes."""
+        """(N,) entries of q that follow others: of platen nodes, and those that ties make dependent."""
+        rigid = self._platen_dofs.copy()
+        if self.ties is not None:
+            rigid[self.ties.dependent] = True
+        return rigid
+
+    @cached_property
+    def _platen_dofs(self) -> NDArray[np.bool_]:
         rigid = np.zeros(self.size, dtype=bool)
         for platen in self.platens:
             rigid[(3 * platen.nodes[:, None] + np.arange(3)).ravel()] = True
         return rigid
 
     def moved(self, state: State, step: Array) -> State:
-        """The state after adding ``step`` (N,) to q; platen nodes follow their platens exactly."""
+        """The state after adding ``step`` (N,) to q; what follows platens or ties does so exactly."""
         q = self.coordinates(state) + step
+        if self.ties is not None:
+            q = self.ties.obeyed(q)
         n = 3 * self.n_nodes
         motion = q[n : n + 6 * len(self.platens)].reshape(-1, 6)
         displacement = q[:n].reshape(-1, 3).copy()
@@ -233,7 +247,7 @@ class Structure:
     def motion_map(self, motion: Array) -> sp.csr_array:
         """(3n, 3n + 6p) derivative of all nodal displacements with respect to q (without pressures)."""
         n = 3 * self.n_nodes
-        free = np.flatnonzero(~self.rigid_dofs[:n])
+        free = np.flatnonzero(~self._platen_dofs[:n])
         rows, columns, values = [free], [free], [np.ones(free.size)]
         for i, (platen, m) in enumerate(zip(self.platens, motion, strict=True)):
             dof = 3 * platen.nodes[:, None] + np.arange(3)  # (k, 3)
@@ -247,7 +261,8 @@ class Structure:
             values += [np.ones(dof.size), slopes.ravel()]
         shape = (n, n + 6 * len(self.platens))
         entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
-        return sp.csr_array(sp.coo_array(entries, shape=shape))
+        found = sp.csr_array(sp.coo_array(entries, shape=shape))
+        return found if self.ties is None else sp.csr_array(found @ self.ties.expansion[: shape[1], : shape[1]])
 
     def rigid_stiffness(self, motion: Array, force_n: Array) -> list[Array]:
         """(3, 3) geometric stiffness of each platen's rotation; ``force_n`` (3n,) internal forces."""
@@ -306,7 +321,7 @@ class Structure:
     def _shape(self, state: State) -> _Shape:
         mesh = self.mesh
         points = mesh.points_mm + state.displacement_mm
-        bending = (mesh.enhanced_index, mesh.modes, mesh.filters)
+        bending = (mesh.enhanced_index, mesh.modes, mesh.filters, mesh.small_strain)
         return _Shape(*log_strains(points, mesh.cells, mesh.gradient, mesh.weight, mesh.formulation, *bending))
 
     def _assembled(self, shape: _Shape, response: Response, stress: Array, pressure: Array) -> Evaluation:
@@ -329,6 +344,7 @@ class Structure:
             pattern.place,
             pattern.width,
             pattern.turns,
+            mesh.small_strain,
         )
         slopes = [sp.csc_array((n, 0))]
         for cavity in self.cavities:

@@ -146,6 +146,19 @@ class BorderedMatrix:
         return sp.csr_array((data, found.indices, found.indptr), shape=self.shape)
 
 
+def tied_matrix(structure: Structure, active: NDArray[np.bool_], state: State, evaluation: Evaluation) -> sp.csr_array:
+    """The tangent of the ``active`` unknowns of a structure with ties, as one sparse matrix (N, N)."""
+    assert structure.ties is not None
+    n, n_motion = 3 * structure.n_nodes, structure.size - len(structure.cavities)
+    slopes = structure.motion_map(state.motion)[:, active[:n_motion]]
+    blocks = [np.zeros((3, 3)), *structure.rigid_stiffness(state.motion, evaluation.force_n)]
+    turning = sp.block_diag([sp.csr_array((n, n)), *(sp.block_diag([blocks[0], block]) for block in blocks[1:])])
+    freed = structure.ties.expansion[:n_motion, :n_motion][:, active[:n_motion]]
+    inner = slopes.T @ evaluation.stiffness @ slopes + freed.T @ sp.csr_array(turning) @ freed
+    edge = -slopes.T @ evaluation.volume_slope[:, active[n_motion:]]
+    return sp.csr_array(sp.block_array([[inner, edge], [edge.T, None]])) if edge.shape[1] else sp.csr_array(inner)
+
+
 def build_system(structure: Structure, active: NDArray[np.bool_], stiffness: sp.csr_array) -> System:
     """The system of the ``active`` entries (N,) of q; ``stiffness`` lends its pattern."""
     n, n_motion = 3 * structure.n_nodes, structure.size - len(structure.cavities)

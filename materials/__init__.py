@@ -17,10 +17,12 @@ from .laws import (
     LAWS,
     LINEAR_ELASTIC,
     MOONEY_RIVLIN,
+    NORTON_CREEP,
     TRANSVERSELY_ISOTROPIC,
     Law,
     Parameter,
     Variable,
+    plasticity_by_table,
 )
 from .library import PLASTIC_BONE, Card, Constant, describe_card, interdigitated, list_cards, load_card, parse_card
 
@@ -33,6 +35,7 @@ __all__ = [
     "LAWS",
     "LINEAR_ELASTIC",
     "MOONEY_RIVLIN",
+    "NORTON_CREEP",
     "PLASTIC_BONE",
     "TRANSVERSELY_ISOTROPIC",
     "Block",
@@ -55,4 +58,5 @@ __all__ = [
     "load_card",
     "parse_card",
     "plastic_bone",
+    "plasticity_by_table",
 ]

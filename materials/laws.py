@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,9 +157,20 @@ def _pack_plain(p: Floats) -> Floats:
 
 
 def _pack_j2(p: Floats) -> Floats:
+    """Bulk and shear modulus in place of Young's modulus and Poisson's ratio, then what follows."""
     bulk = p[:, 0] / (3.0 * (1.0 - 2.0 * p[:, 1]))
     shear = p[:, 0] / (2.0 * (1.0 + p[:, 1]))
-    return np.concatenate([np.stack([bulk, shear], axis=1), p[:, 2:5]], axis=1)
+    return np.concatenate([np.stack([bulk, shear], axis=1), p[:, 2:]], axis=1)
+
+
+def _pack_table(p: Floats, kinematic: bool) -> Floats:
+    strain, stress = p[:, 2::2], p[:, 3::2]
+    if (strain[:, 0] != 0.0).any() or (np.diff(strain) <= 0.0).any() or (np.diff(stress) < 0.0).any():
+        raise MaterialError(
+            "PlasticityByTable: plastic strains must start at 0 and grow, stresses must not fall "
+            "(softening has no length scale here); sort the table, or end it at its peak"
+        )
+    return np.insert(_pack_j2(p), 2, float(kinematic), axis=1)
 
 
 def _fabric_block(ratio_x: Floats, ratio_y: Floats, poisson: Floats, power: float) -> Floats:
@@ -183,7 +195,7 @@ def _pack_bone(p: Floats) -> Floats:
     return np.concatenate([compliance, surface, scalars, p[:, 6:]], axis=1)
 
 
-_POISSON = Parameter("poisson_ratio", "1", -0.5, 0.4999, "Poisson's ratio")
+_POISSON = Parameter("poisson_ratio", "1", -0.5, 0.49999, "Poisson's ratio")
 
 LINEAR_ELASTIC = Law(
     name="LinearElastic",
@@ -253,6 +265,73 @@ J2_PLASTICITY = Law(
     ),
     pack=_pack_j2,
     kernel=plastic.j2_batch,
+)
+
+_TABLE_STATE = (
+    Variable("plastic_strain", 6, "plastic strain, engineering shear"),
+    Variable("kappa", 1, "accumulated equivalent plastic strain"),
+    Variable("back_stress_mpa", 6, "centre of the yield surface"),
+)
+
+
+@cache
+def plasticity_by_table(points: int, kinematic: bool) -> Law:
+    """Von Mises plasticity with a polygon of yield stress against accumulated plastic strain.
+
+    Parameters
+    ----------
+    points
+        Points of the polygon; it is constant after the last one.
+    kinematic
+        The yield surface moves instead of growing: its centre follows the plastic flow by as much as the table
+        rises (Prager's rule with a modulus that depends on the accumulated plastic strain: Simo & Hughes 1998,
+        Computational Inelasticity, box 3.1; for two points Prager's linear rule).
+
+    Returns
+    -------
+    A law with parameters ``youngs_modulus_mpa``, ``poisson_ratio``, ``strain_1``, ``stress_1``, ... ``strain_N``,
+    ``stress_N`` (stress in MPa). The same arguments give the same object.
+
+    Raises
+    ------
+    MaterialError
+        Fewer than one point. (A table that does not grow is refused when the material is set up.)
+    """
+    if points < 1:
+        raise MaterialError(f"plasticity_by_table: points={points}; a table needs at least one")
+    table = []
+    for k in range(1, points + 1):
+        table.append(Parameter(f"strain_{k}", "1", 0.0, 100.0, f"plastic strain of point {k}"))
+        table.append(Parameter(f"stress_{k}", "MPa", 1e-9, 1e6, f"yield stress of point {k}"))
+    kind = "kinematic" if kinematic else "isotropic"
+    return Law(
+        name=f"PlasticityByTable-{points}-{kind}",
+        meaning=f"Von Mises plasticity, {kind} hardening by a table of {points} points, radial return.",
+        parameters=(_modulus("youngs_modulus_mpa", "Young's modulus"), _POISSON, *table),
+        state=_TABLE_STATE,
+        pack=partial(_pack_table, kinematic=kinematic),
+        kernel=plastic.table_batch,
+    )
+
+
+NORTON_CREEP = Law(
+    name="NortonCreep",
+    meaning="Isotropic elasticity and creep along the deviator: rate of the equivalent creep strain A s^n t^m, "
+    "s von Mises stress, t time under load since the start (time hardening). Backward Euler in s, exact in t.",
+    parameters=(
+        _modulus("youngs_modulus_mpa", "Young's modulus"),
+        _POISSON,
+        Parameter("creep_coefficient", "MPa^-n s^-(m+1)", 0.0, 1e60, "A"),
+        Parameter("stress_exponent", "1", 1.0, 50.0, "n"),
+        Parameter("time_exponent", "1", -0.99, 10.0, "m"),
+    ),
+    state=(
+        Variable("creep_strain", 6, "creep strain, engineering shear"),
+        Variable("creep_strain_eq", 1, "equivalent creep strain"),
+        Variable("time_s", 1, "time under load since the start"),
+    ),
+    pack=_pack_j2,
+    kernel=plastic.norton_batch,
 )
 
 FATIGUE_ELASTIC = Law(
@@ -356,6 +435,7 @@ LAWS: dict[str, Law] = {
         MOONEY_RIVLIN,
         FOAM,
         J2_PLASTICITY,
+        NORTON_CREEP,
         CRUSHABLE_BONE,
         FATIGUE_ELASTIC,
     )

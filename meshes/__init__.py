@@ -6,7 +6,7 @@ if __name__ != "kyphos.meshes":
 from kyphos.meshes.cement import balloon_seeds, select_volume
 from kyphos.meshes.density import density_field
 from kyphos.meshes.image import Labels, Scan, body_from_ct, read_scan, sample_ct
-from kyphos.meshes.io import read_vtu, read_vtu_mesh, write_vtu
+from kyphos.meshes.io import read_vtu, read_vtu_mesh, write_grid, write_vtu
 from kyphos.meshes.model import (
     Body,
     Gauge,
@@ -48,5 +48,6 @@ __all__ = [
     "select_volume",
     "voxel_image",
     "voxel_mesh",
+    "write_grid",
     "write_vtu",
 ]

@@ -6,7 +6,7 @@ meshio 5.3.5 drops cell labels in .msh and .inp without a word, so only .vtu is 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,13 @@ def write_vtu(
     point_data: Mapping[str, NDArray[Any]] | None = None,
     cell_data: Mapping[str, NDArray[Any]] | None = None,
     sidecar: bool = True,
+    field_data: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a mesh as `path` (.vtu) and, as the `sidecar` `<stem>.mesh.json`, its names, sets and bodies.
 
     Cell data: region (index into the sidecar's region_names), density (g/cm3, NaN in pots), quality (scaled
-    Jacobian), and the given data, (n, ...) at points and (m, ...) at cells. Returns the path; raises
+    Jacobian), and the given data, (n, ...) at points and (m, ...) at cells. `field_data` are texts about
+    the whole, kept as the codes of their ASCII letters, which every reader of VTU takes. Returns the path; raises
     DataError for another suffix.
     """
     path = _vtu(path)
@@ -43,9 +45,23 @@ def write_vtu(
     grid = meshio.Mesh(mesh.points_mm, [("hexahedron", mesh.cells)], dict(point_data or {}), cells)
     path.parent.mkdir(parents=True, exist_ok=True)
     meshio.write(path, grid)
+    if field_data:
+        _add_texts(path, field_data)
     if sidecar:
         _write_names(_sidecar(path), mesh)
     return path
+
+
+def _add_texts(path: Path, texts: Mapping[str, str]) -> None:
+    """Put texts into a VTU as field data (meshio writes none)."""
+    arrays = []
+    for name, text in texts.items():
+        codes = text.encode("ascii", errors="replace")
+        head = f'<DataArray type="UInt8" Name="{name}" NumberOfTuples="{len(codes)}" format="ascii">'
+        arrays.append(f"{head}{' '.join(str(code) for code in codes)}</DataArray>")
+    start, grid, rest = path.read_bytes().partition(b"<UnstructuredGrid>")
+    field = f"<FieldData>{''.join(arrays)}</FieldData>".encode()
+    path.write_bytes(start + grid + field + rest)
 
 
 def _write_names(path: Path, mesh: SegmentMesh) -> None:
@@ -89,6 +105,24 @@ def read_vtu_mesh(path: str | Path) -> tuple[Floats, dict[str, Ints], dict[str, 
     grid = _read(_vtu(path))
     cells = {kind: np.asarray(ids, dtype=np.int64) for kind, ids in grid.cells_dict.items()}
     return np.asarray(grid.points, dtype=np.float64), cells, dict(grid.cell_data_dict)
+
+
+def write_grid(
+    path: str | Path,
+    points_mm: Floats,
+    cells: Sequence[tuple[str, Ints]],
+    point_data: Mapping[str, NDArray[Any]],
+    cell_data: Mapping[str, NDArray[Any]],
+) -> Path:
+    """Write cells as .vtu: blocks (meshio's name of the type, (m, a)); ``cell_data`` (sum of m, ...) in their order.
+
+    Returns the path; raises DataError for another suffix.
+    """
+    path = _vtu(path)
+    ends = np.cumsum([len(ids) for _, ids in cells])[:-1]
+    data = {name: np.split(values, ends) for name, values in cell_data.items()}
+    meshio.write(path, meshio.Mesh(points_mm, list(cells), dict(point_data), data))
+    return path
 
 
 def _vtu(path: str | Path) -> Path:

@@ -1,28 +1,36 @@
-"""Write the made tables of the pages in ``docs``: study keys from their models, constants from the cards.
+"""Write the made tables of the pages in ``docs``: study keys, constants of the cards, keywords of decks, checks.
 
 A page holds ``<!-- made: NAME -->`` and ``<!-- /made -->``; what stands between them is replaced. Run it
 after a change of a key or a card: ``python tools/make_docs.py``; ``tests/unit/test_docs_pages.py`` says when.
+After a change of a check add ``--wall``: the verification tests run and their numbers are kept anew.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from inspect import getdoc
 from pathlib import Path
-from typing import Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from kyphos.experiments import tables, toml_text
+from kyphos.experiments.decks.keywords import KEYWORDS
 from kyphos.experiments.explain import unit_of
 from kyphos.experiments.plan import KINDS, StageTable
 from kyphos.experiments.spec import StudySpec
 from kyphos.materials import Card, list_cards, load_card
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
-PAGES = ("study-file.md", "physics.md", "ct-strength.md")
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = ("study-file.md", "physics.md", "ct-strength.md", "decks.md", "verification.md")
+WALL = ROOT / "tests" / "verification" / "wall.json"
 
 TABLES: dict[str, type[BaseModel]] = {
     "specimen": tables.Specimen,
@@ -41,6 +49,7 @@ TABLES: dict[str, type[BaseModel]] = {
 _MADE = re.compile(r"(<!-- made: (?P<name>[\w.-]+) -->\n).*?(<!-- /made -->)", re.DOTALL)
 _FORCE = tables.Force.__metadata__[-1]  # type: ignore[attr-defined]  # the validator of forces
 _KEY_HEAD = ("key", "unit", "default", "allowed", "meaning")
+_WALL_HEAD = ("check", "right answer", "found", "allowed", "why so much", "test")
 _CARD_HEAD = ("constant", "value", "unit", "range", "flag", "source")
 
 
@@ -57,6 +66,17 @@ def made_parts() -> tuple[str, ...]:
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     lines = [tuple(head), tuple("---" for _ in head), *(tuple(row) for row in rows)]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def _keywords() -> str:
+    """One row per keyword of a deck, those that are ignored together in the last."""
+    shown = {name: keyword for name, keyword in KEYWORDS.items() if keyword.optional is not None}
+    ignored = ", ".join(f"`*{name}`" for name in KEYWORDS if name not in shown)
+    rows = []
+    for name, keyword in shown.items():
+        required = [f"**{p}**" for p in sorted(keyword.required)]
+        rows.append((f"`*{name}`", ", ".join([*required, *sorted(keyword.optional or ())]) or "–", keyword.meaning))
+    return _table(("keyword", "parameters (**needed**)", "meaning"), [*rows, (ignored, "any", "read and ignored")])
 
 
 def _keys(model: type[BaseModel], leave_out: Iterable[str] = ()) -> str:
@@ -158,12 +178,56 @@ def _cards() -> str:
     return _table(("card", "law", "what it is"), ((f"`{c.name}`", c.kind, c.meaning) for c in cards))
 
 
+def _checks() -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """(Group, name) -> the rows of one check: one for each case of a test, which share one line of the page."""
+    checks: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in json.loads(WALL.read_text(encoding="utf-8")):
+        checks.setdefault((row["group"], row["name"]), []).append(row)
+    return checks
+
+
+def _wall() -> str:
+    """A table for each group; of several cases the worst one is told."""
+    checks, text = _checks(), ""
+    for group in dict.fromkeys(group for group, _ in checks):
+        rows = [_check_row(name, rows) for (of, name), rows in checks.items() if of == group]
+        text += f"\n### {group}\n\n{_table(_WALL_HEAD, rows)}"
+    return text + "\n"
+
+
+def _check_row(name: str, rows: list[dict[str, Any]]) -> tuple[str, ...]:
+    row = (max if rows[0]["kind"] == "error" else min)(rows, key=lambda row: row["value"])
+    test = "`" + row["test"].partition("::")[0] + "`"
+    if row["kind"] == "order":
+        return name, row["source"], f"{row['value']:.2f}", f"≥ {row['bound']:g}", row["because"], test
+    found, bound = _amount(row["value"], row["unit"]), _amount(row["bound"], row["unit"])
+    if row["kind"] == "contrast":
+        return f"*must fail:* {name}", row["source"], found, f"> {bound}", row["because"], test
+    return name, row["source"], found, bound, row["because"], test
+
+
+def _amount(value: float, unit: str) -> str:
+    """An error: in its unit, or in per cent, or as a power of ten where it is tiny."""
+    if unit or value < 1e-4:
+        return f"{value:.0e} {unit}".replace("e-0", "e-").strip()
+    return f"{100.0 * value:.2g} %" if value < 0.995 else f"{100.0 * value:.0f} %"
+
+
+def _wall_count() -> str:
+    checks = _checks()
+    failing = sum(rows[0]["kind"] == "contrast" for rows in checks.values())
+    groups = len({group for group, _ in checks})
+    return f"{len(checks) - failing} checks, and {failing} that must fail, in {groups} groups.\n"
+
+
 def _makers() -> dict[str, Callable[[], str]]:
     makers: dict[str, Callable[[], str]] = {"study": lambda: _keys(StudySpec, ["name"])}
     makers |= {name: lambda model=model: _keys(model) for name, model in TABLES.items()}  # type: ignore[misc]
     makers["stage"] = lambda: _keys(StageTable)
     makers |= {f"stage.{kind}": lambda kind=kind: _stage(kind) for kind in KINDS}  # type: ignore[misc]
     makers["cards"] = _cards
+    makers |= {"wall": _wall, "wall.count": _wall_count}
+    makers["keywords"] = _keywords
     for card, base in (("trabecular", None), ("shell", "trabecular"), ("endplate", "trabecular")):
         makers[f"card.{card}"] = lambda card=card, base=base: _constants(card, base)  # type: ignore[misc]
     for card in ("interdigitated", "pmma", "pmma-low-modulus", "calcium-phosphate", "ct-bone", "pmma-cap"):
@@ -175,7 +239,11 @@ _MAKERS = _makers()
 
 
 def main() -> None:
-    """Write the pages."""
+    """Write the pages; with ``--wall`` run the verification tests first and keep what they find."""
+    if "--wall" in sys.argv[1:]:
+        about_the_page = [f"--ignore={WALL.parent / name}" for name in ("test_wall.py", "test_mutants.py")]
+        command = [sys.executable, "-m", "pytest", "-q", *about_the_page, str(WALL.parent)]
+        subprocess.run(command, env={**os.environ, "KYPHOS_WALL": str(WALL)}, check=True)
     for name in PAGES:
         path = DOCS / name
         path.write_text(render(path.read_text(encoding="utf-8")), encoding="utf-8")

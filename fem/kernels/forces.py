@@ -14,7 +14,8 @@ Written so that the compiler turns the inner loops into vector instructions, fir
 last), then over its nodes (index a last). It does so where scratch arrays are flat with strides it knows, and loops
 have a length it does not know: short loops of known length it unrolls, and then gives up because arrays may overlap.
 So ``points`` is the tuple (q, .., q) of q entries, whose length is the stride and whose entries are the loop's length;
-``nodes`` likewise. Rows and columns of a cell are (component, node), those of what is returned (node, component).
+``nodes`` likewise; the number of points is even. Rows and columns of a cell are (component, node), those of what is
+returned (node, component).
 """
 
 from __future__ import annotations
@@ -480,8 +481,8 @@ def _forces(points, nodes, kind, cell, pressure, work):
 
 
 @njit(inline="always")
-def _stiffness(points, nodes, kind, cell, found, work):
-    """Fill work.stiffness; ``_forces`` has found the volume and so on."""
+def _stiffness(points, nodes, kind, small, cell, found, work):
+    """Fill work.stiffness; ``_forces`` has found the volume and so on. Where ``small``, stress adds none."""
     _gradient, weight, _f, stretch, _frame, _stress, tangent, modes, filters = cell
     volume, mean_stress, factor = found
     bulk = 0.0
@@ -495,7 +496,11 @@ def _stiffness(points, nodes, kind, cell, found, work):
             _couple(points, nodes, work.right, work, work.column)
             _rotate_stress(points, work.rotation, work.stress, work.y)
         _rotate_tangent(points, work.rotation, work.d, work.dr, work.c)
-    _add_curvature(points, stretch, work.scale, work.y, work.c)
+    if small:
+        work.y[:] = 0.0
+        factor = mean_stress = 0.0
+    else:
+        _add_curvature(points, stretch, work.scale, work.y, work.c)
     _strain_slope(points, work.c, work.g, work.cm)
     _moduli(points, work.g, work.cm, work.y, work.moduli)
     if factor != 0.0:
@@ -538,7 +543,7 @@ def _add_assumed_stiffness(points, nodes, weight, tangent, modes, filters, work)
 def _chunk(points, nodes, first, last, fields, kinds, bending, target, work, force, data, volume, slope):
     """Cells first .. last - 1."""
     gradient, weight, f, stretch, frame, stress, tangent = fields
-    formulation, pressure, enhanced_index = kinds
+    formulation, pressure, enhanced_index, small = kinds
     modes, filters = bending
     cells, place, width = target
     for e in range(first, last):
@@ -549,7 +554,7 @@ def _chunk(points, nodes, first, last, fields, kinds, bending, target, work, for
         volume[e] = found[0]
         _store(nodes, work.slope, slope[e])
         _add_force(nodes, work.force, cells[e], force)
-        _stiffness(points, nodes, kind, cell, found, work)
+        _stiffness(points, nodes, kind, small, cell, found, work)
         _add_stiffness(nodes, work.stiffness, cells[e], place[e], width, data)
 
 
@@ -570,20 +575,22 @@ def assembled_forces(
     place: NDArray[np.int32],
     width: NDArray[np.int32],
     turns: Sequence[Sequence[int]],
+    small: bool = False,
 ) -> tuple[Array, Array, Array, Array]:
     """Forces and stiffness of all cells together; volume of every cell.
 
     gradient (m, q, a, 3); weight (m, q); f, frame (m, q, 3, 3); stretch (m, q, 3); stress (m, q, 6) MPa;
     tangent (m, q, 6, 6) MPa; formulation, enhanced_index (m,); pressure (m,) MPa of a fluid that fills the cell
     (adds -p v to the energy); modes (k, 6q, p); filters (k, p, 6q); cells (m, a) node numbers; place (m, a, a),
-    width (n,) and turns as in `pattern.Pattern`.
+    width (n,) and turns as in `pattern.Pattern`; ``small`` as in `strain.log_strains`.
     Returns force (3n,) N, the entries (nnz,) of the stiffness in N/mm, volume (m,) mm3 and slope (m, 3a) = dv/du mm2.
     """
     m, n_points, n_nodes = gradient.shape[:3]
     force, data = np.zeros(3 * width.size), np.zeros(3 * int(width.sum()))
     volume, slope = np.empty(m), np.empty((m, 3 * n_nodes))
     fields = (gradient, weight, f, stretch, frame, stress, tangent)
-    kinds, bending, target = (formulation, pressure, enhanced_index), (modes, filters), (cells, place, width)
+    kinds = (formulation, pressure, enhanced_index, small)
+    bending, target = (modes, filters), (cells, place, width)
     points, nodes = (n_points,) * n_points, (n_nodes,) * n_nodes
 
     def run(first: int, last: int) -> None:

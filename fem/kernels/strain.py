@@ -242,25 +242,44 @@ def _assume(modes, filters, amount, strain):
             strain[k // 6, k % 6] -= modes[k, p] * amount[p]
 
 
+@njit(**OPTIONS)
+def _small_strain(points, weight, f, frame, strain):
+    """strain (q, 6) = sym f - 1, after which f and frame (q, 3, 3) are 1; returns the mean dilatation."""
+    total = volume = 0.0
+    for q in range(points[0]):
+        for v in range(6):
+            i, j = ROW_OF[v], COLUMN_OF[v]
+            strain[q, v] = f[q, i, i] - 1.0 if v < 3 else f[q, i, j] + f[q, j, i]
+        total += weight[q] * (strain[q, 0] + strain[q, 1] + strain[q, 2])
+        volume += weight[q]
+        for i in range(3):
+            for j in range(3):
+                f[q, i, j] = frame[q, i, j] = 1.0 if i == j else 0.0
+    return total / volume
+
+
 @njit(nogil=True, **OPTIONS)
 def _strain_chunk(points, first, last, x, cells, gradient, weight, bending, work, strain, f, stretch, frame, status):
     """Cells ``first`` to ``last`` of `log_strains`."""
-    formulation, enhanced_index, modes, filters = bending
+    formulation, enhanced_index, modes, filters, small = bending
     nq = len(points)
     c, v, log, amount = work
     for e in range(first, last):
         proper, volume, reference = _deformation_gradient(points, x, cells[e], gradient[e], f[e], c, weight[e])
         status[e] = INVERTED
-        if proper < nq:
-            continue
-        eigen_points(points, c, v)
-        if not _log_strain(points, c, v, log, stretch[e], frame[e], strain[e]):
-            continue
+        if small:
+            dilatation = _small_strain(points, weight[e], f[e], frame[e], strain[e])
+        else:
+            if proper < nq:
+                continue
+            eigen_points(points, c, v)
+            if not _log_strain(points, c, v, log, stretch[e], frame[e], strain[e]):
+                continue
+            dilatation = np.log(volume / reference)
         status[e] = OK
         if formulation[e] == MEAN_DILATATION:
-            log_ratio = np.log(volume / reference)
             for q in range(nq):
-                shift = (log_ratio - strain[e, q, 0] - strain[e, q, 1] - strain[e, q, 2]) / 3.0
+                shift = (dilatation - strain[e, q, 0] - strain[e, q, 1] - strain[e, q, 2]) / 3.0
                 for i in range(3):
                     strain[e, q, i] += shift
         elif formulation[e] == ENHANCED:
@@ -277,8 +296,11 @@ def log_strains(
     enhanced_index: NDArray[np.int64],
     modes: Array,
     filters: Array,
+    small: bool = False,
 ) -> tuple[Array, Array, Array, Array, NDArray[np.int8]]:
-    """Logarithmic strain at every quadrature point.
+    """Logarithmic strain at every quadrature point; where ``small``, the symmetric displacement gradient.
+
+    Small strain is told as such by f = 1: what follows from f, stretch and frame is then linear.
 
     x (n, 3) current positions mm; cells (m, a); gradient (m, q, a, 3) 1/mm; weight (m, q) mm3;
     formulation (m,); enhanced_index (m,) row of ``modes`` (k, 6q, p) and ``filters`` (k, p, 6q), or -1.
@@ -288,7 +310,7 @@ def log_strains(
     strain, f = np.zeros((m, n_points, 6)), np.zeros((m, n_points, 3, 3))
     stretch, frame = np.ones((m, n_points, 3)), np.zeros((m, n_points, 3, 3))
     status = np.zeros(m, dtype=np.int8)
-    points, bending = (n_points,) * n_points, (formulation, enhanced_index, modes, filters)
+    points, bending = (n_points,) * n_points, (formulation, enhanced_index, modes, filters, small)
 
     def run(first: int, last: int) -> None:
         work = np.empty(6 * n_points), np.empty(9 * n_points), np.empty(3 * n_points), np.empty(modes.shape[2])

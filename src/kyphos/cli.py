@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, ParamSpec
 
 import typer
 
-from kyphos.errors import DataError, KyphosError, StudyError
+from kyphos.errors import ConvergenceError, DataError, KyphosError, StudyError
 
 if TYPE_CHECKING:
     from kyphos.experiments import Outcome, StudySpec
@@ -143,6 +143,70 @@ def mesh(
     typer.echo(f"cells {len(body.cells)}")
     typer.echo(f"volume_mm3 {sum(level.volume_mm3 for level in body.bodies.values()):.1f}")
     typer.echo(f"scaled_jacobian_min {scaled_jacobian(body).min():.4f}")
+
+
+@command
+def export(
+    study: StudyArgument,
+    to: Annotated[Path, typer.Option(help="The deck: .inp (CalculiX, Abaqus), .feb (FEBio 4) or .vtu.")],
+    state: Annotated[
+        str | None,
+        typer.Option(metavar="STAGE", help="The specimen as this stage left it, stress-free; default: untouched."),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Run to take the state from; default: the study's latest, or a new one up to there."
+        ),
+    ] = None,
+    settings: Settings = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+) -> None:
+    """Write a deck for CalculiX, Abaqus or FEBio."""
+    if run is not None and state is None:
+        raise StudyError("--run says where a state is taken from; name the state too, as in --state treated")
+    from kyphos.experiments import RichReporter, SilentReporter, read_study
+    from kyphos.experiments.decks.export import export_study
+
+    spec = read_study(study, settings or [])
+    _check_cards(spec)
+    reporter = SilentReporter() if quiet else RichReporter()
+    try:
+        model = export_study(spec, to, state, run, reporter)
+    finally:
+        reporter.close()
+    typer.echo(f"points {len(model.points_mm)}")
+    typer.echo(f"cells {len(model.cells)}")
+    typer.echo(model.title)
+
+
+@command
+def solve(
+    deck: Annotated[Path, typer.Argument(help="A deck for Abaqus or CalculiX (.inp).", metavar="DECK")],
+    out: Annotated[Path, typer.Option(help="Results folder.")],
+    dialect: Annotated[str, typer.Option(help="Whose deck: calculix or abaqus; see docs/decks.md.")] = "calculix",
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+) -> None:
+    """Solve a finite-element deck of somebody else's; write results.vtu and results.json."""
+    from kyphos.experiments import decks
+
+    def tell(increment: decks.Increment) -> None:
+        if not quiet:
+            record = increment.record
+            told = f"step {record['step']}  time {record['time_s']:g}  iterations {record['iterations']}"
+            typer.echo(f"{told}  residual {record['residual_n']:.2g}", err=True)
+
+    solution = decks.solve_deck(decks.read_deck(deck, dialect), tell)
+    decks.write_results(out, solution)
+    for note in solution.notes:
+        typer.echo(f"Note: {note}", err=True)
+    if solution.failure is not None:
+        kept = f"What converged is kept in {out}." if solution.steps else f"Nothing converged; {out} holds the mesh."
+        raise ConvergenceError(f"{solution.failure} {kept}")
+    for name, values in decks.reactions(solution, solution.steps[-1]).items():
+        typer.echo(f"{name:<24} " + " ".join(f"{force:>14.6g}" for force in values["force_n"]))
+    if not quiet:
+        typer.echo(f"Results: {out}", err=True)
 
 
 @command

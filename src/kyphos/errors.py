@@ -31,6 +31,10 @@ class DataError(InputError):
     """An image, a label map or a result folder that cannot be used."""
 
 
+class DeckError(InputError):
+    """A finite-element deck that cannot be understood or solved; the message begins with file and line."""
+
+
 class ConvergenceError(KyphosError):
     """No equilibrium was found; everything up to the last converged state is kept. Exit code 3.
 

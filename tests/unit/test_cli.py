@@ -58,7 +58,7 @@ def test_help_is_quick_and_lists_every_command():
     code = "from kyphos.cli import main; main()"
     shown = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True)
     assert time.perf_counter() - start < 5.0
-    for command in ("run", "check", "protocols", "materials", "mesh", "view", "report", "doctor"):
+    for command in ("run", "check", "protocols", "materials", "mesh", "export", "view", "report", "doctor"):
         assert f"\n  {command} " in shown.stdout
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 
 import numpy as np
 
+from kyphos.fem import DirectSolver, MarchSettings, NewtonSettings, Structure, discretise, march
+from kyphos.materials import MaterialField
+
+HEX_EDGES = [(0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7)]
 INNER_SEED = 7  # any seed: the checks must hold for each
 
 
@@ -90,6 +94,12 @@ def with_midsides(points, linear) -> tuple[np.ndarray, np.ndarray]:
     return np.vstack([points, middle]), np.hstack([linear, len(points) + inverse.reshape(-1, 6)])
 
 
+def hex20(points, cells) -> tuple[np.ndarray, np.ndarray]:
+    """Hex8 cells (m, 8) to hex20 with straight edges."""
+    pairs, inverse = np.unique(np.sort(cells[:, HEX_EDGES].reshape(-1, 2), axis=1), axis=0, return_inverse=True)
+    return np.vstack([points, points[pairs].mean(axis=1)]), np.hstack([cells, len(points) + inverse.reshape(-1, 12)])
+
+
 def cylinder_sector(inner_mm, outer_mm, length_mm, counts, angle=np.pi / 2) -> tuple[np.ndarray, np.ndarray]:
     """Hex8 sector of a tube about z from the x axis on; ``counts`` radial, round, axial; geometric rings."""
     points, cells = block((1.0, 1.0, 1.0), counts)
@@ -129,3 +139,58 @@ def sphere_octant(inner_mm, outer_mm, n_round, n_radial) -> tuple[np.ndarray, np
     filling = np.column_stack([centre[:, :1], face_ids[:, :1], face_ids[:, 1:2], centre[:, 1:2]])
     filling = np.column_stack([filling, centre[:, 3:4], face_ids[:, 3:4], face_ids[:, 2:3], centre[:, 2:3]])
     return np.vstack([points, np.zeros((1, 3))]), every, filling
+
+
+FINE = MarchSettings(newton=NewtonSettings(residual_tolerance=1e-7, minimum_load_n=1e-6))
+
+
+def everywhere(law, row, cells) -> MaterialField:
+    """One law with one row of parameters in all cells."""
+    points = 8 if cells.shape[1] == 8 else 4
+    return MaterialField(((law, np.arange(len(cells)), np.asarray(row, dtype=float)),), len(cells), points)
+
+
+def follow(points, cells, field, targets, *, formulation="standard", settings=FINE, first=1.0, poisson=0.3):
+    """Equilibria at the ends of several legs: (structure, equilibrium, nodal support forces (n, 3)) each.
+
+    ``targets``: (prescribed (n, 3) with nan where free, forces (n, 3) or None, duration in s); what is prescribed
+    must be the same all along; ``first`` is the share of a leg done in its first step.
+    """
+    structure = Structure(discretise(points, cells, formulation, poisson), field)
+    state = structure.initial_state(field.initial_state())
+    load = structure.free_load(state)
+    for prescribed, force, duration in targets:
+        fixed = ~np.isnan(prescribed).ravel()
+        value = np.where(fixed, np.nan_to_num(prescribed).ravel(), 0.0)
+        push = np.zeros(points.size) if force is None else force.ravel()
+        target = replace(load, fixed=fixed, value=value, force=push)
+        steps = replace(settings, first=first, largest=first)
+        for step in march(structure, state, load, target, DirectSolver(), steps, duration):
+            state = step.equilibrium.state
+        load = step.load
+        yield structure, step.equilibrium, (step.equilibrium.reactions_n - push)[: points.size].reshape(-1, 3)
+
+
+def bending_slice(n, height=1.0) -> tuple[np.ndarray, np.ndarray]:
+    """A thin slice of a beam: n cells over the height (z, about 0), one along x and y; so short that it cannot lock."""
+    points, cells = block((height / 16.0, height / 16.0, height), (1, 1, n))
+    points[:, 2] -= 0.5 * height
+    return points, cells
+
+
+def curved(points, curvature) -> np.ndarray:
+    """Prescribed displacements (n, 3) that bend a slice: end face x = L turned, sides free to contract."""
+    length = points[:, 0].max()
+    out = np.full_like(points, np.nan)
+    out[points[:, 0] < 1e-9, 0] = 0.0
+    end = points[:, 0] > length - 1e-9
+    out[end, 0] = curvature * length * points[end, 2]
+    out[points[:, 1] < 1e-9, 1] = 0.0
+    out[np.argmin(np.abs(points).sum(axis=1)), 2] = 0.0
+    return out
+
+
+def bending_moment(points, support) -> float:
+    """Moment about y of the support forces on the end face, per unit width."""
+    end = points[:, 0] > points[:, 0].max() - 1e-9
+    return float(support[end, 0] @ points[end, 2]) / np.ptp(points[:, 1])

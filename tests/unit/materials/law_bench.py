@@ -12,11 +12,13 @@ from kyphos.materials import (
     J2_PLASTICITY,
     LINEAR_ELASTIC,
     MOONEY_RIVLIN,
+    NORTON_CREEP,
     TRANSVERSELY_ISOTROPIC,
     Law,
     MaterialField,
     bone_rows,
     load_card,
+    plasticity_by_table,
 )
 
 Floats = NDArray[np.float64]
@@ -37,6 +39,9 @@ EXAMPLES: dict[str, tuple[Law, Floats]] = {
     "mooney": (MOONEY_RIVLIN, load_card("nucleus").row()),
     "foam": (FOAM, load_card("void").row()),
     "j2": (J2_PLASTICITY, np.array([250000.0, 0.25, 5.0, 62500.0, 20000.0])),
+    "table": (plasticity_by_table(3, False), np.array([2500.0, 0.3, 0.0, 20.0, 0.01, 30.0, 0.05, 35.0])),
+    "moving table": (plasticity_by_table(3, True), np.array([2500.0, 0.3, 0.0, 20.0, 0.01, 30.0, 0.05, 35.0])),
+    "creep": (NORTON_CREEP, np.array([2500.0, 0.3, 1e-9, 4.0, -0.3])),
     "pmma": (FATIGUE_ELASTIC, load_card("pmma").row()),
     "bone": (CRUSHABLE_BONE, BONE),
     "skewed bone": (CRUSHABLE_BONE, SKEWED_BONE),

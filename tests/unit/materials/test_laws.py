@@ -13,10 +13,12 @@ from kyphos.materials import (
     LAWS,
     LINEAR_ELASTIC,
     MOONEY_RIVLIN,
+    NORTON_CREEP,
     TRANSVERSELY_ISOTROPIC,
     drive,
     drive_uniaxial,
     load_card,
+    plasticity_by_table,
 )
 
 DIRECTION = np.array([0.3, -0.2, -1.0, 0.4, 0.25, -0.35])
@@ -35,7 +37,8 @@ PATHS = {
 
 
 def test_every_law_is_tested():
-    assert {law.name for law, _ in bench.EXAMPLES.values()} == set(LAWS)
+    by_table = {plasticity_by_table(3, kinematic).name for kinematic in (False, True)}
+    assert {law.name for law, _ in bench.EXAMPLES.values()} == set(LAWS) | by_table
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -53,7 +56,7 @@ def test_tangent_is_the_derivative_of_stress(name, path):
 
 @pytest.mark.parametrize("axis", range(6))
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-@pytest.mark.parametrize("name", ["mooney", "foam", "j2", "skewed bone"])
+@pytest.mark.parametrize("name", ["mooney", "foam", "j2", "table", "moving table", "skewed bone"])
 def test_tangent_in_pure_tension_compression_and_shear(name, axis, sign):
     law, row = bench.EXAMPLES[name]
     field = bench.points(law, row, 1)
@@ -206,6 +209,116 @@ def test_kinematic_hardening_shows_the_bauschinger_effect():
     back = done.stress[40:, 2][np.diff(done.variable("kappa")[39:]) > 0.0][0]
     np.testing.assert_allclose(top - back, 2.0, atol=0.15)  # the elastic range keeps its width
     np.testing.assert_allclose(done.tangent[30, 2, 2] > 0.0, True)
+
+
+TABLE = {"strain_1": 0.0, "stress_1": 10.0, "strain_2": 0.01, "stress_2": 14.0, "strain_3": 0.03, "stress_3": 16.0}
+
+
+@pytest.mark.parametrize("kinematic", [False, True])
+@pytest.mark.parametrize("steps", [1, 40])
+def test_a_table_is_followed_exactly_however_long_the_step(kinematic, steps):
+    """Loading once: the stress is the table's at the plastic strain, also across corners and beyond the end."""
+    law = plasticity_by_table(3, kinematic)
+    for total, plastic, stress in [(0.012, 0.0, 12.0), (0.017, 0.005, 12.0), (0.035, 0.02, 15.0), (0.116, 0.1, 16.0)]:
+        row = law.row(youngs_modulus_mpa=1000.0, poisson_ratio=0.3, **TABLE)
+        done = drive_uniaxial(law, row, np.linspace(0.0, total, steps + 1)[1:])
+        if plastic:
+            np.testing.assert_allclose(done.stress[-1, 2], stress, rtol=1e-9)
+            np.testing.assert_allclose(done.variable("kappa")[-1], plastic, rtol=1e-9)
+        else:
+            np.testing.assert_allclose(done.stress[-1, 2], 10.0 + 4.0 * 2.0 / 14.0, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("kinematic", "reverse"), [(False, -15.0), (True, -5.0)])
+def test_reversed_yield_tells_growth_from_motion(kinematic, reverse):
+    """Loaded to 15 MPa and back: isotropic hardening yields at -15 MPa, kinematic at 15 - 2 * 10 MPa."""
+    law = plasticity_by_table(3, kinematic)
+    row = law.row(youngs_modulus_mpa=1000.0, poisson_ratio=0.3, **TABLE)
+    turn = 0.02 + 0.015
+    path = [turn, turn + (reverse - 15.0) / 1000.0, turn + (reverse - 15.0) / 1000.0 - 1e-4]
+    done = drive_uniaxial(law, row, path)
+    np.testing.assert_allclose(done.stress[:2, 2], [15.0, reverse], rtol=1e-9)
+    np.testing.assert_allclose(np.diff(done.variable("kappa"))[0], 0.0, atol=1e-12)
+    assert np.diff(done.variable("kappa"))[1] > 5e-5
+
+
+def test_two_points_moving_are_pragers_rule():
+    law = plasticity_by_table(2, True)
+    table = law.row(
+        youngs_modulus_mpa=1000.0, poisson_ratio=0.3, strain_1=0.0, stress_1=10.0, strain_2=1.0, stress_2=110.0
+    )
+    path = np.concatenate([np.linspace(0, 0.04, 9), np.linspace(0.04, -0.03, 15)])
+    one = drive_uniaxial(law, table, path)
+    two = drive_uniaxial(J2_PLASTICITY, [1000.0, 0.3, 10.0, 0.0, 100.0], path)
+    np.testing.assert_allclose(one.stress, two.stress, rtol=1e-9, atol=1e-9)
+
+
+def test_one_point_is_perfect_plasticity():
+    law = plasticity_by_table(1, False)
+    done = drive_uniaxial(law, [1000.0, 0.3, 0.0, 10.0], [0.005, 0.02, 0.015, -0.03])
+    np.testing.assert_allclose(done.stress[:, 2], [5.0, 10.0, 5.0, -10.0], rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "change", [{"strain_1": 0.001}, {"strain_2": 0.0}, {"strain_3": 0.005}, {"stress_2": 9.0}, {"stress_3": 13.0}]
+)
+def test_a_table_that_does_not_grow_is_refused(change):
+    law = plasticity_by_table(3, False)
+    row = law.row(youngs_modulus_mpa=1000.0, poisson_ratio=0.3, **{**TABLE, **change})
+    with pytest.raises(MaterialError, match="must start at 0 and grow"):
+        bench.points(law, row, 1).update(np.zeros((1, 1, 6)), np.zeros((1, 1, law.state_size)))
+    with pytest.raises(MaterialError, match="at least one"):
+        plasticity_by_table(0, False)
+
+
+def test_the_same_table_law_is_the_same_object():
+    assert plasticity_by_table(3, True) is plasticity_by_table(3, True)
+
+
+@pytest.mark.parametrize("power", [0.0, -0.5, 1.0])
+@pytest.mark.parametrize("steps", [1, 7])
+def test_creep_under_constant_stress_is_the_integral(power, steps):
+    """A s^n t^(m+1)/(m+1): at constant stress the implicit step is exact, however long."""
+    row = NORTON_CREEP.row(
+        youngs_modulus_mpa=1000.0, poisson_ratio=0.3, creep_coefficient=1e-8, stress_exponent=4.0, time_exponent=power
+    )
+    times = np.concatenate([[0.0], np.full(steps, 90.0 / steps)])
+    done = drive_uniaxial(NORTON_CREEP, row, np.full(steps + 1, -10.0), control="stress", dt_s=times)
+    creep = 1e-8 * 10.0**4 * 90.0 ** (power + 1.0) / (power + 1.0)
+    np.testing.assert_allclose(done.variable("creep_strain_eq")[-1], creep, rtol=1e-9)
+    np.testing.assert_allclose(done.strain[-1, 2], -0.01 - creep, rtol=1e-9)
+    np.testing.assert_allclose(done.strain[-1, 0], 0.003 + 0.5 * creep, rtol=1e-9)
+    np.testing.assert_allclose(done.variable("time_s")[-1], 90.0, rtol=1e-12)
+
+
+def test_creep_relaxes_as_the_closed_form_says():
+    """s^(1-n) = s0^(1-n) + (n - 1) E A t in uniaxial stress at constant strain; first order in the step."""
+    row = [1000.0, 0.3, 1e-8, 4.0, 0.0]
+    exact = (10.0**-3.0 + 3.0 * 1000.0 * 1e-8 * 500.0) ** (-1.0 / 3.0)
+
+    def error(steps):
+        done = drive_uniaxial(NORTON_CREEP, row, np.full(steps + 1, 0.01), dt_s=[0.0] + [500.0 / steps] * steps)
+        return done.stress[-1, 2] / exact - 1.0
+
+    assert error(100) == pytest.approx(0.0, abs=0.01)
+    assert error(100) / error(200) == pytest.approx(2.0, abs=0.1)
+
+
+@pytest.mark.parametrize("exponent", [1.0, 4.0, 30.0])
+def test_creep_with_any_exponent_and_step_has_a_stress(exponent):
+    """From no creep to complete relaxation; the tangent stays that of the stress."""
+    for dt_s in (1e-12, 1.0, 1e12):
+        field = bench.points(NORTON_CREEP, np.array([1000.0, 0.3, 10.0**-exponent, exponent, 0.0]), 1)
+        strain = (0.02 * DIRECTION)[None, None]
+        answer = field.update(strain, field.initial_state(), dt_s)
+        answer.raise_on_failure()
+        assert bench.tangent_error(field, strain, field.initial_state(), dt_s).max() < 1e-6
+
+
+def test_creep_without_time_is_elastic():
+    done = drive_uniaxial(NORTON_CREEP, bench.EXAMPLES["creep"][1], [0.01, -0.02])
+    np.testing.assert_allclose(done.stress[:, 2], [25.0, -50.0], rtol=1e-9)
+    np.testing.assert_allclose(done.state, 0.0)
 
 
 def test_cement_loses_stiffness_by_miners_rule():

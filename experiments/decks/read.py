@@ -1,0 +1,134 @@
+"""Read a finite-element deck of somebody else's: the Abaqus and CalculiX subset that solids need."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kyphos.errors import InputError
+
+from .deck import Deck, Material, Section
+from .keywords import check_keywords, choice
+from .lexer import Block, read_blocks
+from .read_mesh import DIALECTS, Mesh, read_mesh, read_surfaces
+from .read_properties import (
+    read_amplitudes,
+    read_equations,
+    read_materials,
+    read_rigid_bodies,
+    read_sections,
+    sections_of_elements,
+)
+from .read_steps import Context, read_held, read_steps, read_temperatures
+
+Ids = NDArray[np.int64]
+
+REDUCED = (
+    "{count} C3D8R elements are solved with eight points and assumed strain, as C3D8I: "
+    "no hourglass modes, and no softening from one-point integration"
+)
+
+
+LOCKING = (
+    "C3D8 is fully integrated, as in CalculiX, and too stiff for {name}, which (nearly) keeps its volume; "
+    "--dialect abaqus averages the dilatation of each element, as C3D8 does there; C3D20R and C3D10 are better"
+)
+INCOMPRESSIBLE = 0.4  # Poisson's ratio from which full integration is worth a note
+
+
+def read_deck(path: str | Path, dialect: str = "calculix") -> Deck:
+    """Read a deck and check everything that can be checked without solving.
+
+    Parameters
+    ----------
+    dialect
+        Where CalculiX and Abaqus mean different things by the same words: ``calculix`` or ``abaqus``.
+
+    Raises
+    ------
+    DeckError
+        Whatever is wrong, unknown or missing, with file and line.
+    """
+    if dialect not in DIALECTS:
+        raise InputError(f"dialect {dialect!r} is unknown; allowed: {', '.join(DIALECTS)}")
+    path = Path(path)
+    blocks = read_blocks(path)
+    check_keywords(blocks)
+    mesh = read_mesh(blocks)
+    surfaces = read_surfaces(blocks, mesh)
+    materials = read_materials(blocks, dialect)
+    sections = read_sections(blocks, mesh, materials)
+    context = Context(mesh, surfaces, read_amplitudes(blocks))
+    steps = read_steps(blocks, context)
+    section = sections_of_elements(sections, mesh)
+    return Deck(
+        path=path,
+        dialect=dialect,
+        heading=_heading(blocks),
+        node_ids=mesh.nodes.ids,
+        points_mm=mesh.points_mm,
+        elements=mesh.elements,
+        node_sets=dict(mesh.node_sets.all()),
+        element_sets=dict(mesh.element_sets.all()),
+        surfaces=surfaces,
+        materials=materials,
+        sections=sections,
+        section=section,
+        equations=read_equations(blocks, mesh),
+        rigid_bodies=read_rigid_bodies(blocks, mesh),
+        amplitudes=context.amplitudes,
+        held=read_held([b for b in _before_steps(blocks) if b.keyword == "BOUNDARY"], context),
+        initial_temperature=read_temperatures(_initial(blocks), context),
+        steps=steps,
+        notes=(*_notes(mesh, blocks), *(_locking(mesh, materials, sections, section) if dialect == "calculix" else ())),
+    )
+
+
+def _heading(blocks: Sequence[Block]) -> str:
+    lines = [",".join(row) for b in blocks if b.keyword == "HEADING" for _, row in b.rows()]
+    return "\n".join(lines)
+
+
+def _before_steps(blocks: Sequence[Block]) -> Sequence[Block]:
+    first = next(i for i, block in enumerate(blocks) if block.keyword == "STEP")
+    return blocks[:first]
+
+
+def _initial(blocks: Sequence[Block]) -> list[Block]:
+    found = [block for block in blocks if block.keyword == "INITIAL CONDITIONS"]
+    for block in found:
+        choice(block, "TYPE", ("TEMPERATURE",), "")
+    return found
+
+
+def _locking(mesh: Mesh, materials: dict[str, Material], sections: Sequence[Section], section: Ids) -> Iterator[str]:
+    """A note for every material that fully integrated C3D8 lock with."""
+    kinds = np.concatenate([np.full(len(group.ids), group.kind) for group in mesh.elements])
+    for name in dict.fromkeys(sections[i].material for i in np.unique(section[kinds == "C3D8"])):
+        material = materials[name]
+        poisson = material.elastic[1] if material.elastic and len(material.elastic) == 2 else 0.0
+        if material.plastic or material.creep or material.hyperelastic or poisson > INCOMPRESSIBLE:
+            yield LOCKING.format(name=material.name)
+
+
+def _notes(mesh: Mesh, blocks: Sequence[Block]) -> tuple[str, ...]:
+    """What is done in another way than a reader of the deck might think."""
+    notes = []
+    count = Counter({g.kind: 0 for g in mesh.elements})
+    for group in mesh.elements:
+        count[group.kind] += len(group.ids)
+    if count["C3D8R"]:
+        notes.append(REDUCED.format(count=count["C3D8R"]))
+    used = np.zeros(len(mesh.nodes.ids), dtype=bool)
+    for group in mesh.elements:
+        used[group.nodes] = True
+    loose = np.flatnonzero(~used)
+    if loose.size:
+        notes.append(f"{loose.size} nodes belong to no element; the first is {mesh.nodes.ids[loose[0]]}")
+    if any("CETOL" in block.parameters for block in blocks):
+        notes.append("CETOL does not choose increments here; those of the *VISCO line do (at least 20 without it)")
+    return tuple(notes)
