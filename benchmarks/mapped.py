@@ -51,14 +51,14 @@ class Both:
         for solver in self.solvers:
             solver.reset()
 
-    def solve(self, matrix: Matrix, rhs: np.ndarray, rtol: float = 1e-8) -> np.ndarray:
+    def solve(self, matrix: Matrix, rhs: np.ndarray, rtol: float = 1e-8, enough: float = 0.0) -> np.ndarray:
         """The answer of multigrid; raises ``Enough`` at the end."""
         if self.systems == self.most:
             raise Enough
         answers = []
         for i, solver in enumerate(self.solvers[: 1 + self.direct]):
             wall, cpu = time.perf_counter(), time.process_time()
-            answers.append(solver.solve(matrix, rhs, rtol))
+            answers.append(solver.solve(matrix, rhs, rtol, enough))
             self.wall_s[i] += time.perf_counter() - wall
             self.cpu_s[i] += time.process_time() - cpu
         self.systems += 1

@@ -176,10 +176,15 @@ def carried_n(bench: Bench, equilibrium: fem.Equilibrium) -> float:
 
 def current_force_n(bench: Bench) -> float:
     """Axial compression in the present state, from a fresh evaluation, N."""
+    return _evaluated(bench)[1]
+
+
+def _evaluated(bench: Bench) -> tuple[fem.Evaluation, float]:
+    """A fresh evaluation of the present state, and its axial compression, N."""
     evaluation = bench.structure.evaluate(bench.state)
     if evaluation is None:
         raise ConvergenceError("the saved state cannot be evaluated")
-    return -float(fem.reactions(bench.structure, evaluation, bench.state)[bench.axis])
+    return evaluation, -float(fem.reactions(bench.structure, evaluation, bench.state)[bench.axis])
 
 
 def to_force(bench: Bench, force_n: float, controls: Controls, locked: bool = False) -> Iterator[fem.Step]:
@@ -191,9 +196,9 @@ def to_force(bench: Bench, force_n: float, controls: Controls, locked: bool = Fa
         No equilibrium; also where one step sinks by more than 8 % of the body's height: the specimen has
         given way and lands far from where it was, which force control cannot follow.
     """
-    reached_n, before = current_force_n(bench), bench.approach_mm
+    (now_known, reached_n), before = _evaluated(bench), bench.approach_mm
     start, end = force_load(bench, reached_n, locked), force_load(bench, force_n, locked)
-    steps = fem.march(bench.structure, bench.state, start, end, controls.solver, controls.march)
+    steps = fem.march(bench.structure, bench.state, start, end, controls.solver, controls.march, known=now_known)
     while True:
         try:
             step = next(steps)

@@ -37,7 +37,8 @@ from .bench import (
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
-FRACTURE_STEP = 0.01  # anterior height loss per step, about
+FRACTURE_STEPS = (0.004, 0.015)  # first and longest, shares of the body's height
+FRACTURE_ITERATIONS = 7.0  # of Newton's method, that a step of the right length takes
 FRACTURE_ACCURACY = 2e-4
 UNLOADING_SHARE = 5e-4  # of the body's height, before force control takes over
 SEED_ML = 0.6  # volume of a deflated balloon with its channel
@@ -165,8 +166,8 @@ def _growing_times(duration_s: float) -> tuple[float, ...]:
 def _fracture(stage: plan.FractureStage, bench: Bench, controls: Controls) -> Running:
     """Press the load point down until the anterior height has shrunk by the wanted share of the intact height."""
     intact = meshes.gauge_height_mm(bench.body.gauges["anterior"], bench.mesh.points_mm)
-    wanted, longest_mm = stage.anterior_height_loss, FRACTURE_STEP * bench.body.height_mm
-    loss, step_mm, energy, force = _anterior_loss(bench, intact), 0.25 * longest_mm, 0.0, current_force_n(bench)
+    wanted, (step_mm, longest_mm) = stage.anterior_height_loss, bench.body.height_mm * np.array(FRACTURE_STEPS)
+    loss, energy, force = _anterior_loss(bench, intact), 0.0, current_force_n(bench)
     settings, known = replace(controls.march, first=1.0), None
     while abs(loss - wanted) > FRACTURE_ACCURACY:
         before = bench
@@ -184,7 +185,8 @@ def _fracture(stage: plan.FractureStage, bench: Bench, controls: Controls) -> Ru
         if bench.approach_mm > 0.8 * bench.body.height_mm or rate == 0.0:
             raise ConvergenceError(f"the anterior height shrank by only {new:.1%}; {wanted:.0%} is out of reach")
         loss = new
-        step_mm = min((wanted - loss) / rate, 1.5 * step_mm, longest_mm)
+        step_mm *= float(np.clip(FRACTURE_ITERATIONS / step.equilibrium.iterations, 0.5, 1.5))
+        step_mm = min((wanted - loss) / rate, step_mm, longest_mm)
     return Ended(bench, {"fracture_energy_j": energy / N_MM_PER_J})
 
 

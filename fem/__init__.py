@@ -17,6 +17,7 @@ from .linear import DirectSolver, LaggedDirectSolver, LinearSolver
 from .loads import FACES, boundary_faces, pressure_forces, traction_forces
 from .march import MarchSettings, Step, march, settle
 from .measure import cauchy_stress, cell_volumes, reactions, von_mises
+from .memory import kept_memory
 from .multigrid import AutomaticSolver, MultigridSolver
 from .newton import Equilibrium, NewtonSettings, solve_equilibrium
 from .recover import nodal_average
@@ -60,6 +61,7 @@ __all__ = [
     "cell_volumes",
     "discretise",
     "joined",
+    "kept_memory",
     "march",
     "moved_centre",
     "nodal_average",

@@ -87,10 +87,11 @@ class LinearSolver(Protocol):
         """Counters and seconds so far."""
         ...
 
-    def solve(self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8) -> Floats:
+    def solve(self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8, enough: float = 0.0) -> Floats:
         """Solve ``matrix`` (n, n) x = ``rhs`` (n,) or (n, k), with ``|rhs - A x| <= rtol |rhs|`` per column.
 
-        Raises ``ConvergenceError`` where that is impossible; never returns NaN.
+        Where ``rtol`` would cost far more than usual, a residual of ``enough`` will do. Raises ``ConvergenceError``
+        where neither can be reached; never returns NaN.
         """
         ...
 
@@ -115,17 +116,29 @@ class Operator(Protocol):
         ...
 
 
+class Goal(NamedTuple):
+    """What an iterative solution is to reach: ``rtol``, or ``enough`` once ``usual_iterations`` are spent."""
+
+    rtol: float
+    max_iterations: int
+    enough: float = 0.0
+    usual_iterations: int = 0
+
+    def at(self, iterations: int) -> float:
+        """The residual that will do after so many iterations."""
+        return self.rtol if iterations < self.usual_iterations else max(self.rtol, self.enough)
+
+
 def gmres(
     matrix: Operator | SparseMatrix,
     rhs: Floats,
     precondition: Callable[[Floats], Floats],
-    rtol: float,
-    max_iterations: int,
+    goal: Goal,
     product: Callable[[Floats], Floats] | None = None,
 ) -> KrylovResult:
     """Left-preconditioned GMRES with a doubly orthogonalised basis; Saad, *Iterative methods for sparse systems*, 9.3.
 
-    Two measures must fall below ``rtol``: the residual r relative to the right-hand side b, and the correction M r
+    Two measures must reach the goal: the residual r relative to the right-hand side b, and the correction M r
     that the preconditioner M makes of it, relative to M b. The second estimates the error of x itself, which the first
     hides wherever stiff parts, with their large forces, stand beside soft ones; GMRES minimises it. The basis is
     rebuilt whenever the estimate says 'done' and a measure disagrees; a cycle that gains less than half ends the
@@ -137,10 +150,8 @@ def gmres(
         (n, n) and (n,).
     precondition
         Applies an approximate inverse to one vector (n,).
-    rtol
-        Wanted ``|r| / |b|`` and ``|M r| / |M b|``.
-    max_iterations
-        Bound on the iterations, all cycles together.
+    goal
+        Wanted ``|r| / |b|`` and ``|M r| / |M b|``, and the bound on the iterations, all cycles together.
     product
         M A x for x (n,), where that costs less than one after the other; it may be less exact.
     """
@@ -151,9 +162,8 @@ def gmres(
         return KrylovResult(x, 0, 0.0)
     correction = precondition(rhs / size)
     scale, residual, gap, done = float(np.linalg.norm(correction)), 1.0, 1.0, 0
-    while max(residual, gap) > rtol and done < max_iterations and np.isfinite(scale) and scale > 0.0:
-        goal = min(rtol / gap, 0.5 * rtol / residual) if residual > rtol else rtol / gap
-        step, count = _gmres_cycle(both, correction, goal, max_iterations - done)
+    while max(residual, gap) > goal.at(done) and done < goal.max_iterations and np.isfinite(scale) and scale > 0.0:
+        step, count = _gmres_cycle(both, correction, _of_cycle(goal, residual, gap, done))
         done += count
         trial = x + size * step
         left = (rhs - matrix @ trial) / size
@@ -168,8 +178,19 @@ def gmres(
     return KrylovResult(x, done, max(residual, gap))
 
 
-def _gmres_cycle(product: Callable[[Floats], Floats], start: Floats, rtol: float, limit: int) -> tuple[Floats, int]:
+def _of_cycle(goal: Goal, residual: float, gap: float, done: int) -> Goal:
+    """The goal of a cycle that starts from these two measures, relative to its own start."""
+
+    def share(rtol: float) -> float:
+        return min(rtol / gap, 0.5 * rtol / residual) if residual > rtol else rtol / gap
+
+    left = goal.max_iterations - done, goal.usual_iterations - done
+    return Goal(share(goal.rtol), left[0], share(goal.enough), left[1])
+
+
+def _gmres_cycle(product: Callable[[Floats], Floats], start: Floats, goal: Goal) -> tuple[Floats, int]:
     """One unrestarted run for the preconditioned residual ``start``; the correction (n,) and the iterations spent."""
+    limit = goal.max_iterations
     norm = float(np.linalg.norm(start))
     basis = np.empty((limit + 1, start.size))
     hessenberg = np.zeros((limit + 1, limit))
@@ -190,9 +211,9 @@ def _gmres_cycle(product: Callable[[Floats], Floats], start: Floats, rtol: float
             break
         hessenberg[j + 1, j] = length
         y, error = _least_squares(hessenberg[: j + 2, : j + 1])
-        if error <= rtol or length <= 1e-14 * float(np.linalg.norm(hessenberg[:, j])):
+        if error <= goal.at(j + 1) or length <= 1e-14 * float(np.linalg.norm(hessenberg[:, j])):
             break
-        if _too_slow(j + 1, error, rtol, limit):
+        if _too_slow(j + 1, error, goal.at(limit), limit):
             break
         basis[j + 1] = w / length
     return norm * (y @ basis[: y.size]), j + 1
@@ -372,8 +393,10 @@ class LaggedDirectSolver:
         self._factory.forget()
         self._factor = None
 
-    def solve(self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8) -> Floats:
+    def solve(self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8, enough: float = 0.0) -> Floats:
         """Solve ``matrix`` (n, n) x = ``rhs`` (n,) or (n, k), with ``|rhs - A x| <= rtol |rhs|`` per column.
+
+        A factorisation reaches ``rtol`` at the usual cost, so nothing is made of ``enough``.
 
         Raises
         ------
@@ -414,7 +437,7 @@ class LaggedDirectSolver:
     def _attempt(self, matrix: SparseMatrix, rhs: Floats, rtol: float, renew: bool) -> KrylovResult:
         """GMRES with the factorisation at hand, renewed first if asked."""
         factor = self._renew(matrix) if renew or self._factor is None else self._factor
-        result = gmres(matrix, rhs, factor.apply, rtol, self.max_iterations)
+        result = gmres(matrix, rhs, factor.apply, Goal(rtol, self.max_iterations))
         self._count(krylov_iterations=result.iterations)
         return result
 
@@ -464,10 +487,10 @@ class DirectSolver(LaggedDirectSolver):
     def __init__(self, engine: Engine = "rslab", threads: int | None = None) -> None:
         super().__init__(engine, threads)
 
-    def solve(self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8) -> Floats:
+    def solve(self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8, enough: float = 0.0) -> Floats:
         """As ``LaggedDirectSolver.solve``, with the factorisation of this very matrix."""
         self._factor = None
-        return super().solve(matrix, rhs, rtol)
+        return super().solve(matrix, rhs, rtol, enough)
 
     def _to_factorise(self, matrix: SparseMatrix) -> SparseMatrix:
         """The matrix itself."""

@@ -26,6 +26,7 @@ from .linear import (
     Factorisation,
     Factory,
     Floats,
+    Goal,
     KrylovResult,
     LaggedDirectSolver,
     Matrix,
@@ -344,17 +345,21 @@ class MultigridSolver:
         Of Gauss-Seidel before and after the coarse correction.
     max_iterations
         GMRES iterations after which a system goes to the direct solver.
+    usual_iterations
+        GMRES iterations after which an answer that is good enough is taken.
     renewal_cost_iterations
         What a renewal of the coarse matrix costs, in iterations (measured: 3 to 6).
     """
 
-    def __init__(self, sweeps: int = 1, max_iterations: int = 150, renewal_cost_iterations: int = 4) -> None:
-        if sweeps < 1 or max_iterations < 2 or renewal_cost_iterations < 1:
+    def __init__(
+        self, sweeps: int = 1, max_iterations: int = 150, usual_iterations: int = 40, renewal_cost_iterations: int = 4
+    ) -> None:
+        if min(sweeps, usual_iterations, renewal_cost_iterations) < 1 or max_iterations < 2:
             raise InputError(
-                f"sweeps={sweeps}, max_iterations={max_iterations} and renewal_cost_iterations="
-                f"{renewal_cost_iterations} must be at least 1, 2 and 1"
+                f"sweeps={sweeps}, usual_iterations={usual_iterations}, renewal_cost_iterations="
+                f"{renewal_cost_iterations} and max_iterations={max_iterations} must be at least 1, 1, 1 and 2"
             )
-        self.sweeps, self.max_iterations = sweeps, max_iterations
+        self.sweeps, self.max_iterations, self.usual_iterations = sweeps, max_iterations, usual_iterations
         self.renewal_cost_iterations = renewal_cost_iterations
         self._direct = LaggedDirectSolver()
         self._factory = Factory()
@@ -377,8 +382,10 @@ class MultigridSolver:
         self._direct.reset()
         self._system = self._cycle = None
 
-    def solve(self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8) -> Floats:
+    def solve(self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8, enough: float = 0.0) -> Floats:
         """Solve ``matrix`` (n, n) x = ``rhs`` (n,) or (n, k), with ``|rhs - A x| <= rtol |rhs|`` per column.
+
+        After ``usual_iterations`` a residual of ``enough`` will do.
 
         Raises
         ------
@@ -395,14 +402,14 @@ class MultigridSolver:
         try:
             with blas().limit(limits=1, user_api="blas"):
                 columns = np.ascontiguousarray(rhs.reshape(rhs.shape[0], -1).T, dtype=np.float64)
-                solution = np.stack([self._solve_one(matrix, column, rtol) for column in columns], axis=-1)
+                solution = np.stack([self._solve_one(matrix, column, rtol, enough) for column in columns], axis=-1)
         finally:
             self._count(wall_s=time.perf_counter() - start - (self._direct.record.wall_s - before))
         return solution.reshape(rhs.shape)
 
-    def _solve_one(self, matrix: BorderedMatrix, rhs: Floats, rtol: float) -> Floats:
-        result, trouble = self._iterate(matrix, rhs, rtol)
-        if result is None or not result.residual <= rtol:
+    def _solve_one(self, matrix: BorderedMatrix, rhs: Floats, rtol: float, enough: float) -> Floats:
+        result, trouble = self._iterate(matrix, rhs, rtol, enough)
+        if result is None or not result.residual <= max(rtol, enough):
             self._cycle = None
             self._count(notes=(f"{rhs.size:,} unknowns solved directly: {trouble}",))
             return self._direct.solve(matrix, rhs, rtol)
@@ -410,25 +417,28 @@ class MultigridSolver:
         self._count(solves=1)
         return result.x
 
-    def _iterate(self, matrix: BorderedMatrix, rhs: Floats, rtol: float) -> tuple[KrylovResult | None, str]:
+    def _iterate(
+        self, matrix: BorderedMatrix, rhs: Floats, rtol: float, enough: float
+    ) -> tuple[KrylovResult | None, str]:
         """GMRES, a second time with a new coarse matrix if the first was old; None, and why, where that is singular."""
         try:
             self._prepare(matrix)
-            result = self._attempt(matrix, rhs, rtol)
-            if not result.residual <= rtol and not self._fresh:
+            result = self._attempt(matrix, rhs, rtol, enough)
+            if not result.residual <= max(rtol, enough) and not self._fresh:
                 self._coarsen(matrix)
-                result = self._attempt(matrix, rhs, rtol)
+                result = self._attempt(matrix, rhs, rtol, enough)
         except ConvergenceError:
             return None, "the coarse matrix of the multigrid solver is singular"
         reached = f"a residual of {result.residual:.1e} after {result.iterations} iterations, wanted {rtol:.1e}"
         return result, f"the multigrid solver stalled at {reached}"
 
-    def _attempt(self, matrix: BorderedMatrix, rhs: Floats, rtol: float) -> KrylovResult:
+    def _attempt(self, matrix: BorderedMatrix, rhs: Floats, rtol: float, enough: float) -> KrylovResult:
         assert self._cycle is not None
         assert self._team is not None
         operator = Operator(matrix, self._cycle.layout, self._team)
         inverse = Inverse(matrix, self._cycle)
-        result = gmres(operator, rhs, inverse.apply, rtol, self.max_iterations, inverse.product)
+        goal = Goal(rtol, self.max_iterations, enough, self.usual_iterations)
+        result = gmres(operator, rhs, inverse.apply, goal, inverse.product)
         self._count(krylov_iterations=result.iterations + matrix.corner.shape[0])
         return result
 
@@ -491,10 +501,10 @@ class AutomaticSolver:
         self._direct.reset()
         self._multigrid.reset()
 
-    def solve(self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8) -> Floats:
+    def solve(self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8, enough: float = 0.0) -> Floats:
         """As ``LaggedDirectSolver.solve`` or ``MultigridSolver.solve``."""
         large = isinstance(matrix, BorderedMatrix) and matrix.system.free.size >= self.crossover
-        return (self._multigrid if large else self._direct).solve(matrix, rhs, rtol)
+        return (self._multigrid if large else self._direct).solve(matrix, rhs, rtol, enough)
 
 
 def _bytes(matrix: BorderedMatrix, iterations: int) -> float:

@@ -49,12 +49,15 @@ class NewtonSettings:
         Newton iterations before the step is given up; twice as many with those that are rejected.
     linear_tolerance
         Accuracy of each linear solution, relative (see `linear.gmres`).
+    loosest_linear_tolerance
+        What will do where that accuracy would cost far more than usual: an inexact step still points the right way.
     """
 
     residual_tolerance: float = 1e-5
     minimum_load_n: float = 10.0
     max_iterations: int = 20
     linear_tolerance: float = 1e-2
+    loosest_linear_tolerance: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -247,7 +250,8 @@ def _newton_step(
         rhs[n_keep:] += (evaluation.volume_slope.T @ nodal)[active[n_motion:]]
     step = pending.copy()
     if rhs.size:
-        step[active] = problem.solver.solve(matrix, rhs, rtol=problem.settings.linear_tolerance)
+        accuracy = problem.settings.linear_tolerance, problem.settings.loosest_linear_tolerance
+        step[active] = problem.solver.solve(matrix, rhs, *accuracy)
     return step
 
 

@@ -141,11 +141,13 @@ class MaterialField:
         if not (0.0 <= dt_s < np.inf and 0.0 <= cycles < np.inf):
             raise MaterialError(f"dt_s={dt_s:g}, cycles={cycles:g}: both must be finite and not negative")
         stress, tangent = np.empty((*points, 6)), np.empty((*points, 6, 6))
-        new_state, status = np.zeros_like(state), np.zeros(points, dtype=np.int8)
+        new_state, status = np.empty_like(state), np.zeros(points, dtype=np.int8)
         out = (stress, tangent, new_state, status)
         with enough_threads(status.size):
             for block, constants in zip(self.blocks, self._constants, strict=True):
                 block.law.kernel(strain, state, block.cells, constants, float(dt_s), float(cycles), *out)
+                if block.law.state_size < self.state_size:
+                    new_state[block.cells, :, block.law.state_size :] = 0.0
         return Response(*out)
 
     @staticmethod

@@ -6,7 +6,6 @@ after which its motions follow from a small system of equations.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from kyphos.errors import ConvergenceError, InputError
 
 from ..kernels.voxel_operator import strain_energy
+from ..memory import require
 from .composite import CompositeMultigrid, porosity
 from .cube import cube_stiffness
 from .grid import Condition, Grid, Islands, Prescribed, prescribe, without_islands
@@ -362,16 +362,8 @@ def _rigid_rows(shape: tuple[int, ...], ids: NDArray[np.int64]) -> Array:
 
 def check_memory(grid: Grid, bytes_per_node: float) -> None:
     """Raise ``InputError`` where a solution would need more memory than is free, with the estimate."""
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # no such number on this system
-        return
     filled = grid.filled
     spans = [np.flatnonzero(filled.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
     nodes = float(np.prod([span[-1] - span[0] + 2 for span in spans]))
-    need = nodes * bytes_per_node
-    if need > free:
-        raise InputError(
-            f"this grid would need about {need / 1e9:.1f} GB ({nodes:.2g} nodes), {free / 1e9:.1f} GB are free; "
-            "crop the image or coarsen it (twice the voxel size needs an eighth)"
-        )
+    instead = "crop the image or coarsen it (twice the voxel size needs an eighth)"
+    require(nodes * bytes_per_node, f"this grid of {nodes:.2g} nodes", instead)

@@ -29,8 +29,11 @@ _SMALL = 20_000  # numbers in a vector below which waking a thread costs more th
 
 
 def slabs_of(count: int, size: int, at_least: int = 10) -> Slabs:
-    """Split ``count`` layers that make up ``size`` numbers into at most eight slabs of ``at_least`` layers."""
-    parts = 1 if size < _SMALL else max(1, min(8, count // at_least))
+    """Split ``count`` layers that make up ``size`` numbers into two to eight slabs of ``at_least`` layers, or one.
+
+    Their number is even: with three, one of two threads would wait.
+    """
+    parts = 1 if size < _SMALL else max(1, min(8, 2 * (count // (2 * at_least))))
     edges = [count * p // parts for p in range(parts + 1)]
     return tuple(pairwise(edges))
 

@@ -89,11 +89,26 @@ class Bone(NamedTuple):
     springback_share: float
 
 
+class Element(NamedTuple):
+    """One Kelvin element over a step: the share of its strain that stays, its compliance, and what parts of it make
+    strain of the flow at the step's start and at its end.
+    """
+
+    stays: float
+    compliance: float
+    before: float
+    after: float
+
+
+Chain = tuple[Element, Element, Element, Element, Element]
+
+
 class Step(NamedTuple):
     """What one evaluation is given: time, history at its start, and what is held through it.
 
-    `strength` is Y/E1 there, `crushed` the compliance that springs back, `chain` the sum A of the Kelvin elements'
-    compliances over what the step's time lets act.
+    `soft` is Y/E1 there without what packing adds, `load` turns the stress s into that relative to the strength,
+    `crushed` is the compliance that springs back, `chain` the sum A of the Kelvin elements' compliances over what the
+    step's time lets act.
     """
 
     dt_s: float
@@ -103,7 +118,8 @@ class Step(NamedTuple):
     compaction: float
     primary: float
     fatigue: float
-    strength: float
+    soft: float
+    load: float
 
 
 class Point(NamedTuple):
@@ -173,12 +189,18 @@ def _point(y: float, e: Vector, compliance: Block, surface: Block) -> Point:
 
 
 @njit(cache=True, error_model="numpy")
-def _strength(bone: Bone, kappa: float, compaction: float) -> tuple[float, float]:
-    """Y/E1, softened by `kappa` and packed by `compaction`, and its derivative by the latter."""
-    soft = (1.0 - bone.plateau_ratio) * np.exp(-kappa / bone.softening_strain)
+def _soft(bone: Bone, kappa: float) -> float:
+    """Y/E1, softened by `kappa`, of bone that is not packed."""
+    left = (1.0 - bone.plateau_ratio) * np.exp(-kappa / bone.softening_strain)
+    return float(bone.yield_strain * (bone.plateau_ratio + left))
+
+
+@njit(cache=True, error_model="numpy")
+def _packed(bone: Bone, compaction: float) -> tuple[float, float]:
+    """What packing by `compaction` adds to Y/E1, and its derivative."""
     packed = compaction / bone.densification_strain
-    gain = bone.yield_strain * bone.densification_gain * packed**3
-    return bone.yield_strain * (bone.plateau_ratio + soft) + gain * packed, 4.0 * gain / bone.densification_strain
+    gain = bone.yield_strain * bone.densification_gain * packed * packed * packed
+    return gain * packed, 4.0 * gain / bone.densification_strain
 
 
 @njit(cache=True, error_model="numpy")
@@ -192,7 +214,8 @@ def _yield(bone: Bone, step: Step, plastic: float, trace: float) -> Yield:
     if damage >= bone.damage_cap:
         damage, slope = bone.damage_cap, 0.0
     psi = 1.0 - damage
-    strength, rise = _strength(bone, step.kappa, step.compaction + max(-plastic * trace, 0.0))
+    more, rise = _packed(bone, step.compaction + max(-plastic * trace, 0.0))
+    strength = step.soft + more
     if trace > 0.0:  # drawn apart, it stays as packed as it was
         rise = 0.0
     threshold = strength + 0.5 * slope * (strength / psi) ** 2
@@ -252,11 +275,10 @@ def _solve_creep(
     bone: Bone, step: Step, e: Vector, compliance: Block, surface: Block
 ) -> tuple[bool, Point, float, float, float]:
     """The state without plastic flow: y - A = (creep multiplier)/s. Returns found, point and `_creep`."""
-    load = _yield(bone, step, 0.0, 0.0).psi * bone.yield_strain / step.strength
     root = Root(step.chain, step.chain, np.inf, False)
     for _ in range(_ITERATIONS):
         point = _point(root.y, e, compliance, surface)
-        primary, secondary, rate = _creep(bone, step, point.s, load * point.s)
+        primary, secondary, rate = _creep(bone, step, point.s, step.load * point.s)
         residual = root.y - step.chain - primary - secondary
         if root.done or residual == 0.0:
             return True, point, primary, secondary, rate
@@ -268,8 +290,7 @@ def _solve_creep(
 @njit(cache=True, error_model="numpy")
 def _flow(bone: Bone, step: Step, point: Point, volumetric: Vector) -> Flow:
     """What flows at `point`."""
-    drive = _yield(bone, step, 0.0, 0.0).psi * bone.yield_strain / step.strength * point.s
-    primary, secondary, rate = _creep(bone, step, point.s, drive)
+    primary, secondary, rate = _creep(bone, step, point.s, step.load * point.s)
     plastic = max((point.y - step.chain - primary - secondary) * point.s, 0.0)
     trace = dot(volumetric, point.stress) / point.s
     return Flow(plastic, primary, secondary, rate, trace, _yield(bone, step, plastic, trace))
@@ -301,10 +322,9 @@ def _excess_y(point: Point, h: float, flow: Flow, energy: float, volumetric: Vec
 
 @njit(cache=True, error_model="numpy")
 def _solve_yield(
-    bone: Bone, step: Step, e: Vector, compliance: Block, surface: Block, start: float
+    bone: Bone, step: Step, e: Vector, compliance: Block, surface: Block, volumetric: Vector, start: float
 ) -> tuple[bool, Point]:
     """Plastic flow: f = 0, solved as -f/s = 0 because 1/s is nearly linear in y."""
-    volumetric = _column_sums(surface)
     root = Root(start, start, np.inf, False)
     for _ in range(_ITERATIONS):
         point = _point(root.y, e, compliance, surface)
@@ -361,54 +381,75 @@ def _fatigue(bone: Bone, before: float, cycles: float, drive: float, drive_end: 
 
 
 @njit(cache=True, error_model="numpy")
-def _element(bone: Bone, crushed: float, dt_s: float, i: int) -> tuple[float, float, float]:
-    """Of Kelvin element i over a step: share of its strain that stays, and compliances to the flow at start and end.
-
-    Exact for a stress that changes linearly in the step (Taylor, Pister & Goudreau 1970, IJNME 2:45).
+def _element(bone: Bone, dt_s: float, i: int) -> Element:
+    """Kelvin element i, exact for a stress that changes linearly in the step (Taylor, Pister & Goudreau 1970, IJNME
+    2:45).
     """
     compliance = bone.creep_coefficient * (1.0 - bone.irrecoverable_share) * KELVIN_WEIGHTS[i]
-    compliance += crushed * SPRINGBACK[i]
     if dt_s <= 0.0:
-        return 1.0, 0.0, 0.0
+        return Element(1.0, compliance, 0.0, 0.0)
     x = dt_s / (KELVIN_TIMES[i] * bone.creep_time_s)
     gone = -np.expm1(-x)
     mean = gone / x if x > 1e-5 else 1.0 - 0.5 * x
-    return 1.0 - gone, (mean - 1.0 + gone) * compliance, (1.0 - mean) * compliance
+    return Element(1.0 - gone, compliance, mean - 1.0 + gone, 1.0 - mean)
 
 
 @njit(cache=True, error_model="numpy")
-def _start(bone: Bone, strain: np.ndarray, state: np.ndarray, dt_s: float, cycles: float) -> tuple[Vector, Step]:
+def _chain(bone: Bone, dt_s: float) -> Chain:
+    """All Kelvin elements of a cell that has not been crushed."""
+    return (
+        _element(bone, dt_s, 0), _element(bone, dt_s, 1), _element(bone, dt_s, 2), _element(bone, dt_s, 3),
+        _element(bone, dt_s, 4),
+    )  # fmt: skip
+
+
+@njit(cache=True, error_model="numpy")
+def _start(
+    bone: Bone, chain: Chain, strain: np.ndarray, state: np.ndarray, dt_s: float, cycles: float
+) -> tuple[Vector, Step]:
     """Trial elastic strain and the history at the start of the step."""
     e = vector_sum(load_vector(strain, 0), -1.0, load_vector(state, PLASTIC))
-    strength, _ = _strength(bone, state[KAPPA], state[COMPACTION])
+    soft = _soft(bone, state[KAPPA])
+    strength = soft + _packed(bone, state[COMPACTION])[0]
     crushed = bone.springback_share * state[KAPPA] * (1.0 - state[DAMAGE]) / strength
-    chain = 0.0
+    before = after = 0.0
     for i in range(KELVIN):
-        stays, before, after = _element(bone, crushed, dt_s, i)
-        chain += after
-        e = vector_sum(e, -stays, load_vector(state, KELVIN_START + 6 * i))
+        element = chain[i]
+        compliance = element.compliance + crushed * SPRINGBACK[i]
+        before += compliance * element.before
+        after += compliance * element.after
+        e = vector_sum(e, -element.stays, load_vector(state, KELVIN_START + 6 * i))
+    if dt_s > 0.0:
         e = vector_sum(e, -before, load_vector(state, FLOW))
     fatigue = _fatigue(bone, state[FATIGUE], cycles, state[DRIVE], state[DRIVE])
-    return e, Step(dt_s, crushed, chain, state[KAPPA], state[COMPACTION], state[PRIMARY], fatigue, strength)
+    step = Step(dt_s, crushed, after, state[KAPPA], state[COMPACTION], state[PRIMARY], fatigue, soft, 0.0)
+    load = _yield(bone, step, 0.0, 0.0).psi * bone.yield_strain / strength
+    return e, Step(dt_s, crushed, after, state[KAPPA], state[COMPACTION], state[PRIMARY], fatigue, soft, load)
 
 
 @njit(cache=True, error_model="numpy")
 def _store_kelvin(
-    bone: Bone, step: Step, point: Point, plastic: float, state: np.ndarray, new_state: np.ndarray
+    bone: Bone, chain: Chain, step: Step, point: Point, plastic: float, state: np.ndarray, new_state: np.ndarray
 ) -> None:
     """Step of each Kelvin element, and its part of what crushing leaves."""
+    if step.dt_s <= 0.0 and plastic <= 0.0:
+        new_state[KELVIN_START:STATE_SIZE] = state[KELVIN_START:STATE_SIZE]
+        return
     sprung = bone.springback_share * plastic / point.s if plastic > 0.0 else 0.0
+    old_flow = load_vector(state, FLOW)
     for i in range(KELVIN):
-        stays, before, after = _element(bone, step.crushed, step.dt_s, i)
-        place = KELVIN_START + 6 * i
-        kept = vector_sum(scaled(stays, load_vector(state, place)), before, load_vector(state, FLOW))
-        store_vector(vector_sum(kept, after + sprung * SPRINGBACK[i], point.flow), 1.0, new_state, place)
+        element, place = chain[i], KELVIN_START + 6 * i
+        compliance = element.compliance + step.crushed * SPRINGBACK[i]
+        kept = vector_sum(scaled(element.stays, load_vector(state, place)), compliance * element.before, old_flow)
+        now = compliance * element.after + sprung * SPRINGBACK[i]
+        store_vector(vector_sum(kept, now, point.flow), 1.0, new_state, place)
 
 
 @njit(cache=True, error_model="numpy")
 def _store(
-    bone: Bone, step: Step, point: Point, flow: Flow, cycles: float, state: np.ndarray, new_state: np.ndarray
-) -> None:
+    bone: Bone, chain: Chain, step: Step, point: Point, flow: Flow, cycles: float, state: np.ndarray,
+    new_state: np.ndarray,
+) -> None:  # fmt: skip
     """Write the state after the step."""
     creep = (flow.primary + flow.secondary) * point.s
     stays = (1.0 - bone.springback_share) * flow.plastic + creep
@@ -422,7 +463,7 @@ def _store(
     new_state[FATIGUE] = _fatigue(bone, state[FATIGUE], cycles, state[DRIVE], new_state[DRIVE])
     new_state[DAMAGE] = 1.0 - flow.now.psi
     store_vector(point.flow, 1.0, new_state, FLOW)
-    _store_kelvin(bone, step, point, flow.plastic, state, new_state)
+    _store_kelvin(bone, chain, step, point, flow.plastic, state, new_state)
 
 
 @njit(cache=True, error_model="numpy")
@@ -440,9 +481,11 @@ def _column_sums(surface: Block) -> Vector:
 
 @njit(cache=True, error_model="numpy")
 def bone_point(
+    bone: Bone,
+    blocks: tuple[Block, Block, Vector],
+    chain: Chain,
     strain: np.ndarray,
     state: np.ndarray,
-    constants: np.ndarray,
     dt_s: float,
     cycles: float,
     stress: np.ndarray,
@@ -451,27 +494,25 @@ def bone_point(
 ) -> int:
     """Crushable bone at one point; returns a status code.
 
-    strain, stress (6,); state, new_state (STATE_SIZE,); constants (36,): compliance block and surface block
-    over the axial modulus, then `Bone`; tangent (6, 6).
+    strain, stress (6,); state, new_state (STATE_SIZE,); blocks: compliance and surface over the axial modulus, and the
+    latter's `_column_sums`; tangent (6, 6).
     """
-    bone = _load_bone(constants)
-    compliance, surface = load_block(constants, 0), load_block(constants, 9)
-    e, step = _start(bone, strain, state, dt_s, cycles)
+    compliance, surface, volumetric = blocks
+    e, step = _start(bone, chain, strain, state, dt_s, cycles)
     if not all_finite(e):
         return int(fail(NOT_FINITE, stress, tangent))
     found, point, primary, secondary, rate = _solve_creep(bone, step, e, compliance, surface)
     now = _yield(bone, step, 0.0, 0.0)
     if found and _excess(now, point.s, _energy(point, e)) <= 1e-12 * now.threshold:
         _write_elastic(bone, point, now.psi, point.y - step.chain - rate, stress, tangent)
-        _store(bone, step, point, Flow(0.0, primary, secondary, rate, 0.0, now), cycles, state, new_state)
+        _store(bone, chain, step, point, Flow(0.0, primary, secondary, rate, 0.0, now), cycles, state, new_state)
         return OK
-    found, point = _solve_yield(bone, step, e, compliance, surface, point.y)
+    found, point = _solve_yield(bone, step, e, compliance, surface, volumetric, point.y)
     if not found:
         return int(fail(NO_ROOT, stress, tangent))
-    volumetric = _column_sums(surface)
     flow = _flow(bone, step, point, volumetric)
     _write_plastic(bone, step, e, point, flow, volumetric, stress, tangent)
-    _store(bone, step, point, flow, cycles, state, new_state)
+    _store(bone, chain, step, point, flow, cycles, state, new_state)
     return OK
 
 
@@ -489,17 +530,10 @@ def bone_batch(
     status: np.ndarray,
 ) -> None:
     """Crushable bone at all points of the given cells; constants (k, 36). See `MaterialField.update`."""
-    points = strain.shape[1]
-    for i in prange(cells.size * points):
-        k = i // points
-        c, p = cells[k], i % points
-        status[c, p] = bone_point(
-            strain[c, p],
-            state[c, p],
-            constants[k],
-            dt_s,
-            cycles,
-            stress[c, p],
-            tangent[c, p],
-            new_state[c, p],
-        )
+    for k in prange(cells.size):
+        c = cells[k]
+        bone, compliance, surface = _load_bone(constants[k]), load_block(constants[k], 0), load_block(constants[k], 9)
+        blocks, chain = (compliance, surface, _column_sums(surface)), _chain(bone, dt_s)
+        for p in range(strain.shape[1]):
+            out = (stress[c, p], tangent[c, p], new_state[c, p])
+            status[c, p] = bone_point(bone, blocks, chain, strain[c, p], state[c, p], dt_s, cycles, *out)

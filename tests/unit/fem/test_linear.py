@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 
 from kyphos.errors import ConvergenceError, InputError
-from kyphos.fem.linear import DirectSolver, LaggedDirectSolver, gmres, is_symmetric
+from kyphos.fem.linear import DirectSolver, Goal, LaggedDirectSolver, gmres, is_symmetric
 
 RNG_SEED = 7
 
@@ -241,14 +241,14 @@ def test_symmetry_is_seen():
 def test_gmres_without_a_preconditioner_ends_in_n_steps():
     dense = np.random.default_rng(0).normal(size=(40, 40)) + 10.0 * np.eye(40)
     rhs = np.arange(40.0)
-    result = gmres(sp.csr_array(dense), rhs, lambda v: v, rtol=1e-10, max_iterations=45)
+    result = gmres(sp.csr_array(dense), rhs, lambda v: v, Goal(1e-10, 45))
     assert result.residual <= 1e-10
     np.testing.assert_allclose(result.x, np.linalg.solve(dense, rhs), atol=1e-9)
 
 
 def test_gmres_that_may_not_finish_says_so():
     matrix = lattice()
-    result = gmres(matrix, load(matrix), lambda v: v, rtol=1e-10, max_iterations=5)
+    result = gmres(matrix, load(matrix), lambda v: v, Goal(1e-10, 5))
     assert result.iterations <= 5
     assert result.residual == pytest.approx(relative_residual(matrix, result.x, load(matrix)))
     assert result.residual > 1e-3

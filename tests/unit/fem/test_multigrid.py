@@ -199,6 +199,14 @@ def test_a_stall_is_solved_directly_and_noted():
     assert solver.record.factorisations == 2  # the coarse matrix, and the whole
 
 
+def test_where_the_last_digits_are_dear_a_rough_answer_will_do():
+    matrix = specimen("nearly incompressible")
+    solver, rhs = MultigridSolver(usual_iterations=4), load(matrix)
+    exact, rough = solver.solve(matrix, rhs), solver.solve(matrix, rhs, enough=0.3)
+    assert relative_residual(matrix, exact, rhs) <= 1e-8 < relative_residual(matrix, rough, rhs) <= 0.3
+    assert solver.record.notes == ()
+
+
 def test_cells_that_lose_force_as_they_are_pressed_spoil_nothing():
     matrix = specimen("softening")
     lowest = np.linalg.eigvalsh(matrix.tocsr().toarray())[0]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
 import scipy.sparse as sp
 import scipy.sparse.linalg as sla
 
 from kyphos.errors import ConvergenceError, InputError
-from kyphos.fem import voxel
+from kyphos.fem import memory, voxel
 from kyphos.fem.voxel import Hold, Platen, VoxelSettings, face_nodes, solve
 from kyphos.fem.voxel.cube import CORNERS, cube_stiffness
 
@@ -228,6 +226,6 @@ def test_unreachable_tolerance_says_how_far_it_came():
 
 
 def test_more_memory_than_there_is_is_foreseen(monkeypatch):
-    monkeypatch.setattr(sys.modules["kyphos.fem.voxel.solve"].os, "sysconf", lambda name: 1)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1.0)
     with pytest.raises(InputError, match="GB are free"):
         solve(np.ones((3, 3, 3)), 1.0, 0.3, compression(np.ones((3, 3, 3))))

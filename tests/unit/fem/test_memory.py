@@ -1,0 +1,32 @@
+"""What is free, and what is kept of what was freed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kyphos.errors import InputError
+from kyphos.fem import kept_memory, memory
+
+
+def test_a_need_beyond_what_is_free_is_refused_with_both_numbers(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 2e9)
+    memory.require(1.9e9, "a matrix", "try less")
+    with pytest.raises(InputError, match=r"a matrix would need about 3\.0 GB of memory, 2\.0 GB are free; try less"):
+        memory.require(3e9, "a matrix", "try less")
+
+
+@pytest.mark.skipif(memory._gnu() is None, reason="not the GNU C library")
+def test_a_freed_array_is_kept_and_counts_as_free_until_the_end():
+    before = memory._kept_bytes()
+    with kept_memory():
+        array = np.ones(20_000_000)
+        del array
+        assert memory._kept_bytes() > before + 0.9 * 160e6
+    assert memory._kept_bytes() < before + 0.1 * 160e6
+
+
+def test_elsewhere_nothing_is_kept(monkeypatch):
+    monkeypatch.setattr(memory, "_gnu", lambda: None)
+    with kept_memory():
+        assert memory._kept_bytes() == 0.0
