@@ -171,5 +171,5 @@ def element_for(cells: NDArray[np.int64]) -> Element:
         if cells.ndim == 2 and cells.shape[1] == element.n_nodes:
             return element
     raise MeshError(
-        f"cells of shape {cells.shape}: expected (m, 8) for hex8, (m, 20) for hex20, (m, 4) for tet4 or (m, 10) for tet10"
+        f"cells of shape {cells.shape}: expected (m, 8) for hex8, (m, 20) for hex20, (m, 4) for tet4, (m, 10) for tet10"
     )

@@ -1,4 +1,4 @@
-"""Consistent nodal forces of a traction or a pressure on faces: quad4, quad8, tri3, tri6 (of hex8, hex20, tet4, tet10)."""
+"""Consistent nodal forces of a traction or a pressure on faces: quad4, quad8, tri3, tri6 (hex8, hex20, tet4, tet10)."""
 
 from __future__ import annotations
 

@@ -154,8 +154,8 @@ class Structure:
     eigenstrain
         (m, q, 6) stress-free log strain (thermal), or None.
     ties
-        Linear equations among nodal displacements and platen motions (not of nodes of a platen), or None. ``Load.force``
-        is then `Ties.carried`.
+        Linear equations among nodal displacements and platen motions (not of nodes of a platen), or None.
+        ``Load.force`` is then `Ties.carried`.
     """
 
     mesh: Discretisation

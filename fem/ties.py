@@ -64,7 +64,9 @@ class Ties:
         return out
 
 
-def solve_ties(size: int, equations: Sequence[Terms], held: NDArray[np.bool_]) -> Ties:
+def solve_ties(
+    size: int, equations: Sequence[Terms], held: NDArray[np.bool_], still: NDArray[np.bool_] | None = None
+) -> Ties:
     """Choose a dependent coordinate for every equation sum_i c_i q_i = 0 and solve for it.
 
     Parameters
@@ -76,6 +78,8 @@ def solve_ties(size: int, equations: Sequence[Terms], held: NDArray[np.bool_]) -
         follows from others is left out.
     held
         (N,) coordinates that may not depend on others because they are prescribed.
+    still
+        (N,) those among them that are zero for good: an equation of such coordinates only holds anyway.
 
     Raises
     ------
@@ -85,7 +89,7 @@ def solve_ties(size: int, equations: Sequence[Terms], held: NDArray[np.bool_]) -
     solved: dict[int, dict[int, float]] = {}
     for number, terms in enumerate(equations):
         left = _reduced(terms, solved)
-        if not left:
+        if not left or (still is not None and all(still[i] for i in left)):
             continue
         largest = max(map(abs, left.values()))
         able = [i for i, c in left.items() if not held[i] and abs(c) > 1e-6 * largest]

@@ -114,7 +114,7 @@ def write_grid(
     point_data: Mapping[str, NDArray[Any]],
     cell_data: Mapping[str, NDArray[Any]],
 ) -> Path:
-    """Write any cells as .vtu: blocks (meshio's name of the type, (m, a)); ``cell_data`` (sum of m, ...) in their order.
+    """Write cells as .vtu: blocks (meshio's name of the type, (m, a)); ``cell_data`` (sum of m, ...) in their order.
 
     Returns the path; raises DataError for another suffix.
     """

@@ -216,9 +216,10 @@ class DeckStep:
 
 @dataclass(frozen=True)
 class Deck:
-    """A whole deck. Sets keep the spelling of their first definition; ``section`` (m,) is the section of each element."""
+    """A whole deck: ``dialect`` says whose, ``section`` (m,) is that of each element. Sets keep the first spelling."""
 
     path: Path
+    dialect: str
     heading: str
     node_ids: Ids
     points_mm: Array

@@ -109,9 +109,9 @@ def check_keywords(blocks: Sequence[Block]) -> None:
         if keyword is None:
             raise block.error(f"this keyword is not supported; {_advice(block.keyword)}")
         _check_parameters(block, keyword)
-        if (keyword.where == STEP and step is None) or (keyword.where == MODEL and (step is not None or seen)):
-            if not (block.keyword == "STEP" and step is None):
-                raise block.error(f"it may stand only {keyword.where}")
+        late = step is not None or (seen and block.keyword != "STEP")
+        if (keyword.where == STEP and step is None) or (keyword.where == MODEL and late):
+            raise block.error(f"it may stand only {keyword.where}")
         if block.keyword == "STEP":
             step, seen = block, True
         elif block.keyword == "END STEP":

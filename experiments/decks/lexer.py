@@ -1,6 +1,6 @@
 """From a deck's text to its keywords: comments, continuation lines and INCLUDE are dealt with here, numbers are read.
 
-Big tables of numbers are parsed as a whole; only where that fails are they read line by line, to say which line is wrong.
+Big tables of numbers are parsed as a whole; only where that fails are they read line by line, to say which is wrong.
 """
 
 from __future__ import annotations

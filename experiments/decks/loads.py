@@ -201,16 +201,19 @@ def _supports(model: Model, held: Sequence[Held]) -> Iterable[Entry]:
 
 
 def _forces(model: Model, step: DeckStep) -> Iterable[Entry]:
-    rigid = {int(n) for body in model.deck.rigid_bodies for n in body.nodes}
-    tied = {at // 3 for terms, _ in model.equations for at, _ in terms}
-    tied |= {body.reference for body in model.deck.rigid_bodies} | set(model.rotation) | rigid
+    borne = np.repeat(model.in_cells, 3)
+    borne[[at for terms, _ in [*model.equations, *model.rigid_equations] for at, _ in terms]] = True
+    for body, rotation in zip(model.deck.rigid_bodies, model.rotation, strict=True):
+        for node in (body.reference, rotation):
+            borne[3 * node : 3 * node + 3] = True
     for force in step.forces:
-        for node in force.nodes[~model.in_cells[force.nodes]].tolist():
-            if node not in tied:
-                number = model.deck.node_ids[node]
-                raise force.place.error(f"*CLOAD: node {number} belongs to no element and no equation; nothing bears it")
-        keys = [model.freedom(n, force.dof, force.place, "CLOAD") for n in force.nodes.tolist()]
-        yield np.array(keys, dtype=np.int64), force.value, force.amplitude
+        keys = np.array(
+            [model.freedom(n, force.dof, force.place, "CLOAD") for n in force.nodes.tolist()], dtype=np.int64
+        )
+        if not borne[keys].all():
+            number = model.deck.node_ids[keys[int(np.argmin(borne[keys]))] // 3]
+            raise force.place.error(f"*CLOAD: node {number} belongs to no element and no equation; nothing bears it")
+        yield keys, force.value, force.amplitude
 
 
 def _pressures(step: DeckStep) -> Iterable[Entry]:

@@ -18,10 +18,11 @@ from kyphos.errors import MaterialError, MeshError
 
 from .deck import Deck, Material, Section, Term
 from .lexer import Place
-from .read_mesh import KINDS
+from .read_mesh import DIALECTS, KINDS
 
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
+TiedTerms = tuple[list[tuple[int, float]], Place]
 
 _LARGEST_MODULUS = 1e6
 _STIFFEST_FILTER = 0.4999
@@ -156,7 +157,7 @@ class Model:
         return np.asarray(at_points[:, :, None] * self.expansion[:, None, :])
 
     @cached_property
-    def equations(self) -> list[tuple[list[tuple[int, float]], Place]]:
+    def equations(self) -> list[TiedTerms]:
         """Terms (freedom, coefficient) of the deck's equations, with their lines."""
         rigid = {int(n) for body in self.deck.rigid_bodies for n in body.nodes}
         found = []
@@ -172,7 +173,7 @@ class Model:
         return self.freedom(term.node, term.dof, place, "EQUATION"), term.coefficient
 
     @cached_property
-    def rigid_equations(self) -> list[tuple[list[tuple[int, float]], Place]]:
+    def rigid_equations(self) -> list[TiedTerms]:
         """Rigid bodies under small rotation: u_i = u_ref + theta x r."""
         found = []
         for body, rotation in zip(self.deck.rigid_bodies, self.rotation, strict=True):
@@ -185,37 +186,41 @@ class Model:
                     found.append(([(at, float(c)) for at, c in terms if c], body.place))
         return found
 
-    def structure(self, nlgeom: bool, held: NDArray[np.bool_]) -> fem.Structure:
-        """What is solved, given which nodal freedoms (3n,) are ever prescribed.
+    def structure(self, nlgeom: bool, held: NDArray[np.bool_], still: NDArray[np.bool_]) -> fem.Structure:
+        """What is solved, given which nodal freedoms (3n,) are ever prescribed, and which are always zero.
 
         Raises
         ------
         DeckError
             An equation among prescribed freedoms only.
         """
-        mesh, n = replace(self.mesh, small_strain=not nlgeom), 3 * self.n_nodes
-        equations, platens = list(self.equations), list[fem.Platen]()
-        if nlgeom:
-            for i, (body, rotation) in enumerate(zip(self.deck.rigid_bodies, self.rotation, strict=True)):
-                centre = self.mesh.points_mm[body.reference]
-                platens.append(fem.Platen(f"rigid body {i + 1}", body.nodes, centre))
-                nodes = np.array([body.reference, rotation])
-                follow = zip(n + 6 * i + np.arange(6), (3 * nodes[:, None] + np.arange(3)).ravel(), strict=True)
-                equations += [([(int(a), 1.0), (int(b), -1.0)], body.place) for a, b in follow]
-        else:
-            equations += self.rigid_equations
-        plain = fem.Structure(mesh, self.material, tuple(platens))
+        mesh, equations = replace(self.mesh, small_strain=not nlgeom), list(self.equations)
+        platens, more = self._platens() if nlgeom else ((), self.rigid_equations)
+        equations += more
+        plain = fem.Structure(mesh, self.material, platens)
         if not equations:
             return plain
-        everywhere = np.concatenate([held, np.zeros(plain.size - n, dtype=bool)])
+        rest = np.zeros(plain.size - held.size, dtype=bool)
+        terms = [terms for terms, _ in equations]
         try:
-            ties = fem.solve_ties(plain.size, [terms for terms, _ in equations], everywhere)
+            ties = fem.solve_ties(plain.size, terms, np.append(held, rest), np.append(still, rest))
         except fem.EquationError as error:
             place = equations[error.number][1]
             raise place.error(
                 "*EQUATION: all its nodes are prescribed, by *BOUNDARY or through other equations; leave one free"
             ) from None
         return replace(plain, ties=ties)
+
+    def _platens(self) -> tuple[tuple[fem.Platen, ...], list[TiedTerms]]:
+        """Rigid bodies under any rotation; their motions follow the nodes that the deck speaks of."""
+        platens, equations = list[fem.Platen](), list[TiedTerms]()
+        for i, (body, rotation) in enumerate(zip(self.deck.rigid_bodies, self.rotation, strict=True)):
+            platens.append(fem.Platen(f"rigid body {i + 1}", body.nodes, self.mesh.points_mm[body.reference]))
+            motion = 3 * self.n_nodes + 6 * i
+            for k in range(6):
+                node = body.reference if k < 3 else rotation
+                equations.append(([(motion + k, 1.0), (3 * node + k % 3, -1.0)], body.place))
+        return tuple(platens), equations
 
 
 def build_model(deck: Deck) -> Model:
@@ -273,6 +278,8 @@ def _groups(deck: Deck) -> tuple[Group, ...]:
 def _discretised(deck: Deck, points: Array, group: Group) -> fem.Discretisation:
     name, formulation = KINDS[group.kind]
     element = fem.ELEMENTS[name]
+    if group.kind == "C3D8":
+        formulation = DIALECTS[deck.dialect]
     nodes, first = np.empty((len(group.elements), element.n_nodes), dtype=np.int64), 0
     for block in deck.elements:
         here = (group.elements >= first) & (group.elements < first + len(block.ids))

@@ -99,7 +99,9 @@ class Sets:
             self._generate(block, name)
             return
         self.add(name, np.zeros(0, dtype=np.int64))
-        if not any(c in b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_" for s in block.segments for c in s.text):
+        if not any(
+            c in b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_" for s in block.segments for c in s.text
+        ):
             values, counts = block.numbers()
             found = self.index.find(values.astype(np.int64))
             if np.any(found < 0):

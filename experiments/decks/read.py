@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .deck import Deck
+from kyphos.errors import InputError
+
+from .deck import Deck, Material, Section
 from .keywords import check_keywords, choice
 from .lexer import Block, read_blocks
-from .read_mesh import Mesh, read_mesh, read_surfaces
+from .read_mesh import DIALECTS, Mesh, read_mesh, read_surfaces
 from .read_properties import (
     read_amplitudes,
     read_equations,
@@ -31,25 +33,41 @@ REDUCED = (
 )
 
 
-def read_deck(path: str | Path) -> Deck:
+LOCKING = (
+    "C3D8 is fully integrated, as in CalculiX, and too stiff for {name}, which (nearly) keeps its volume; "
+    "--dialect abaqus averages the dilatation of each element, as C3D8 does there; C3D20R and C3D10 are better"
+)
+INCOMPRESSIBLE = 0.4  # Poisson's ratio from which full integration is worth a note
+
+
+def read_deck(path: str | Path, dialect: str = "calculix") -> Deck:
     """Read a deck and check everything that can be checked without solving.
+
+    Parameters
+    ----------
+    dialect
+        Where CalculiX and Abaqus mean different things by the same words: ``calculix`` or ``abaqus``.
 
     Raises
     ------
     DeckError
         Whatever is wrong, unknown or missing, with file and line.
     """
+    if dialect not in DIALECTS:
+        raise InputError(f"dialect {dialect!r} is unknown; allowed: {', '.join(DIALECTS)}")
     path = Path(path)
     blocks = read_blocks(path)
     check_keywords(blocks)
     mesh = read_mesh(blocks)
     surfaces = read_surfaces(blocks, mesh)
-    materials = read_materials(blocks)
+    materials = read_materials(blocks, dialect)
     sections = read_sections(blocks, mesh, materials)
     context = Context(mesh, surfaces, read_amplitudes(blocks))
     steps = read_steps(blocks, context)
+    section = sections_of_elements(sections, mesh)
     return Deck(
         path=path,
+        dialect=dialect,
         heading=_heading(blocks),
         node_ids=mesh.nodes.ids,
         points_mm=mesh.points_mm,
@@ -59,14 +77,14 @@ def read_deck(path: str | Path) -> Deck:
         surfaces=surfaces,
         materials=materials,
         sections=sections,
-        section=sections_of_elements(sections, mesh),
+        section=section,
         equations=read_equations(blocks, mesh),
         rigid_bodies=read_rigid_bodies(blocks, mesh),
         amplitudes=context.amplitudes,
         held=read_held([b for b in _before_steps(blocks) if b.keyword == "BOUNDARY"], context),
         initial_temperature=read_temperatures(_initial(blocks), context),
         steps=steps,
-        notes=_notes(mesh),
+        notes=(*_notes(mesh), *(_locking(mesh, materials, sections, section) if dialect == "calculix" else ())),
     )
 
 
@@ -85,6 +103,16 @@ def _initial(blocks: Sequence[Block]) -> list[Block]:
     for block in found:
         choice(block, "TYPE", ("TEMPERATURE",), "")
     return found
+
+
+def _locking(mesh: Mesh, materials: dict[str, Material], sections: Sequence[Section], section: Ids) -> Iterator[str]:
+    """A note for every material that fully integrated C3D8 lock with."""
+    kinds = np.concatenate([np.full(len(group.ids), group.kind) for group in mesh.elements])
+    for name in dict.fromkeys(sections[i].material for i in np.unique(section[kinds == "C3D8"])):
+        material = materials[name]
+        poisson = material.elastic[1] if material.elastic and len(material.elastic) == 2 else 0.0
+        if material.plastic or material.creep or material.hyperelastic or poisson > INCOMPRESSIBLE:
+            yield LOCKING.format(name=material.name)
 
 
 def _notes(mesh: Mesh) -> tuple[str, ...]:

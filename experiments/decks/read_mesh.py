@@ -18,10 +18,13 @@ from .names import Index, Sets
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
-# element of fem, formulation: docs/decks.md says why
+DIALECTS = {"calculix": "standard", "abaqus": "mean_dilatation"}
+"""Whose deck it is, and how C3D8 is integrated there: docs/decks.md says how this was found."""
+
+# element of fem, formulation
 KINDS = {
     "C3D4": ("tet4", "standard"),
-    "C3D8": ("hex8", "mean_dilatation"),
+    "C3D8": ("hex8", "by dialect"),
     "C3D8I": ("hex8", "enhanced"),
     "C3D8R": ("hex8", "enhanced"),
     "C3D10": ("tet10", "standard"),

@@ -20,8 +20,8 @@ Ids = NDArray[np.int64]
 PROPERTIES = ("ELASTIC", "PLASTIC", "HYPERELASTIC", "CREEP", "EXPANSION", "DENSITY")
 
 
-def read_materials(blocks: Sequence[Block]) -> dict[str, Material]:
-    """Materials by upper-case name.
+def read_materials(blocks: Sequence[Block], dialect: str = "calculix") -> dict[str, Material]:
+    """Materials by upper-case name; ``dialect`` decides what *CREEP means without LAW.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def read_materials(blocks: Sequence[Block]) -> dict[str, Material]:
         elif block.keyword in PROPERTIES:
             if current is None:
                 raise block.error("it belongs to a material; begin one with *MATERIAL, NAME=...")
-            materials[current] = _with_property(materials[current], block)
+            materials[current] = _with_property(materials[current], block, dialect)
         else:
             current = None
     for material in materials.values():
@@ -48,7 +48,7 @@ def read_materials(blocks: Sequence[Block]) -> dict[str, Material]:
     return materials
 
 
-def _with_property(material: Material, block: Block) -> Material:
+def _with_property(material: Material, block: Block, dialect: str) -> Material:
     if block.keyword == "ELASTIC":
         return replace(material, elastic=_elastic(block))
     if block.keyword == "PLASTIC":
@@ -56,7 +56,7 @@ def _with_property(material: Material, block: Block) -> Material:
     if block.keyword == "HYPERELASTIC":
         return replace(material, hyperelastic=_hyperelastic(block))
     if block.keyword == "CREEP":
-        return replace(material, creep=_creep(block))
+        return replace(material, creep=_creep(block, dialect))
     if block.keyword == "EXPANSION":
         return replace(material, expansion=_expansion(block))
     return material
@@ -130,11 +130,13 @@ def _hyperelastic(block: Block) -> tuple[float, float, float]:
     return c10, c01, d1
 
 
-def _creep(block: Block) -> tuple[float, float, float]:
-    law = choice(block, "LAW", ("NORTON", "TIME", "STRAIN", ""), "")
+def _creep(block: Block, dialect: str) -> tuple[float, float, float]:
+    law = choice(block, "LAW", ("NORTON", "TIME", "STRAIN"), "NORTON" if dialect == "calculix" else "STRAIN")
     coefficient, exponent, time = _constants(block, 3, "A, n, m")
-    if law in ("STRAIN", "") and time != 0.0:
-        raise block.error(f"m={time:g} without LAW=NORTON: strain hardening is not supported; rate A s^n t^m needs LAW")
+    if law == "STRAIN" and time != 0.0:
+        raise block.error(
+            f"m={time:g} with strain hardening is not supported; LAW=NORTON or TIME has the rate A s^n t^m"
+        )
     if coefficient < 0.0 or exponent < 1.0 or time <= -1.0:
         raise block.error(f"A={coefficient:g}, n={exponent:g}, m={time:g}: A >= 0, n >= 1 and m > -1 are needed")
     return coefficient, exponent, time

@@ -82,7 +82,9 @@ def _step(blocks: Sequence[Block], context: Context, nlgeom: bool) -> DeckStep:
 def _times(block: Block) -> tuple[float, float, float, float]:
     """First increment, period, smallest and largest increment; NaN where not given, period 1."""
     values, _ = block.numbers()
-    first, period, smallest, largest = (float(v) if v > 0.0 else np.nan for v in np.resize(np.append(values, [0.0] * 4), 4))
+    first, period, smallest, largest = (
+        float(v) if v > 0.0 else np.nan for v in np.resize(np.append(values, [0.0] * 4), 4)
+    )
     period = 1.0 if np.isnan(period) else period
     if values.size > 4 or np.any(values < 0.0) or first > period * (1.0 + 1e-9):
         raise block.error("needs: first increment, period, smallest increment, largest increment; none negative")

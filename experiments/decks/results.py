@@ -21,7 +21,13 @@ from .solve import Increment, Solution
 
 Array = NDArray[np.float64]
 
-VTK_NAMES = {"hex8": "hexahedron", "hex20": "hexahedron20", "hex20r": "hexahedron20", "tet4": "tetra", "tet10": "tetra10"}
+VTK_NAMES = {
+    "hex8": "hexahedron",
+    "hex20": "hexahedron20",
+    "hex20r": "hexahedron20",
+    "tet4": "tetra",
+    "tet10": "tetra10",
+}
 STRAINS = ("plastic_strain", "creep_strain")
 MOST_SETS = 64  # that the VTU holds as fields
 
@@ -50,6 +56,7 @@ def summary(solution: Solution) -> dict[str, Any]:
     last = steps[-1] if steps else {"reactions": {}, "averages": {}}
     return {
         "deck": str(deck.path),
+        "dialect": deck.dialect,
         "heading": deck.heading,
         "kyphos": version("kyphos"),
         "status": "done" if solution.failure is None else "not converged",
@@ -89,7 +96,7 @@ def _balance(solution: Solution, increment: Increment) -> dict[str, list[float]]
 
 
 def reactions(solution: Solution, increment: Increment) -> dict[str, dict[str, list[float]]]:
-    """By node set: force of the supports on its nodes, mean displacement; moments on reference nodes of rigid bodies."""
+    """By node set: force of the supports, mean displacement; for a rigid body's reference node moment, rotation."""
     model, out = solution.model, dict[str, dict[str, list[float]]]()
     force, u = increment.support.reshape(-1, 3), increment.state.displacement_mm
     for name, nodes in model.deck.node_sets.items():
@@ -152,7 +159,8 @@ def _write_fields(path: Path, solution: Solution) -> None:
     for name, elements in list(deck.element_sets.items())[:MOST_SETS]:
         cell_data[f"elset.{name}"] = np.isin(model.elements, elements).astype(np.int8)
     cells = [
-        (VTK_NAMES[part.element.name], model.mesh.cells[part.cells, : part.element.n_nodes]) for part in model.mesh.parts
+        (VTK_NAMES[part.element.name], model.mesh.cells[part.cells, : part.element.n_nodes])
+        for part in model.mesh.parts
     ]
     meshes.write_grid(path, deck.points_mm, cells, point_data, cell_data)
 

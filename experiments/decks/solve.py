@@ -99,10 +99,7 @@ def solve_deck(deck: Deck, listener: Listener | None = None) -> Solution:
     model = build_model(deck)
     courses = loadings(model)
     _check(model, courses)
-    held = np.zeros(3 * model.n_nodes, dtype=bool)
-    for course in courses:
-        held[course.supports.key] = True
-    run = _Run(model, held | _idle(model))
+    run = _Run(model, *_prescribed(model, courses))
     finished, records, failure = dict[int, Increment](), list[dict[str, float | int | str]](), None
     try:
         for number, (step, course) in enumerate(zip(deck.steps, courses, strict=True), start=1):
@@ -113,7 +110,7 @@ def solve_deck(deck: Deck, listener: Listener | None = None) -> Solution:
                     listener(increment)
     except ConvergenceError as error:
         failure = str(error)
-    return Solution(model, tuple(finished.values()), tuple(records), tuple([*deck.notes, *run.notes]), failure)
+    return Solution(model, tuple(finished.values()), tuple(records), (*deck.notes, *run.notes), failure)
 
 
 def _check(model: Model, courses: list[Loading]) -> None:
@@ -125,6 +122,19 @@ def _check(model: Model, courses: list[Loading]) -> None:
         if held.tobytes() not in seen:
             check_supports(model, bodies, held, step.place)
             seen.add(held.tobytes())
+
+
+def _prescribed(model: Model, courses: list[Loading]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Freedoms (3n,) that are prescribed in some step, and those that are zero in all."""
+    idle = _idle(model)
+    held, still = idle.copy(), np.ones_like(idle)
+    for course in courses:
+        supports = course.supports
+        held[supports.key] = True
+        zero = idle.copy()
+        zero[supports.key[(supports.start == 0.0) & (supports.end == 0.0)]] = True
+        still &= zero
+    return held, still
 
 
 def _idle(model: Model) -> NDArray[np.bool_]:
@@ -141,9 +151,9 @@ def _idle(model: Model) -> NDArray[np.bool_]:
 class _Run:
     """The state of a solution on its way."""
 
-    def __init__(self, model: Model, held: NDArray[np.bool_]) -> None:
+    def __init__(self, model: Model, held: NDArray[np.bool_], still: NDArray[np.bool_]) -> None:
         self.model = model
-        self.held = held
+        self.held, self.still = held, still
         self.idle = _idle(model)
         self.solver = fem.AutomaticSolver(_DIRECT)
         self.notes: list[str] = []
@@ -161,7 +171,9 @@ class _Run:
         breaks, count = [*course.breaks_s(), step.period_s], 0
         while time < step.period_s * (1.0 - 1e-12):
             if count == step.max_increments:
-                raise ConvergenceError(f"{step.place}: *STEP: INC={count} increments end at {time:g} of {step.period_s:g}")
+                raise ConvergenceError(
+                    f"{step.place}: *STEP: INC={count} increments end at {time:g} of {step.period_s:g}"
+                )
             target = min(time + length, next(b for b in breaks if b > time * (1.0 + 1e-12)))
             if step.period_s - target < 1e-9 * step.period_s:
                 target = step.period_s
@@ -185,7 +197,7 @@ class _Run:
         if nlgeom and not step.nlgeom:
             self._note("the steps are solved with NLGEOM, since *HYPERELASTIC makes sense under finite strain only")
         if self.structure is None or self.structure.mesh.small_strain == nlgeom:
-            self.structure = self.model.structure(nlgeom, self.held)
+            self.structure = self.model.structure(nlgeom, self.held, self.still)
             motion = [
                 self.state.displacement_mm[[body.reference, rotation]].ravel()
                 for body, rotation in zip(self.model.deck.rigid_bodies, self.model.rotation, strict=True)
@@ -287,7 +299,16 @@ class _Run:
             "status": "converged",
         }
         return Increment(
-            number, time_s, structure, found.state, found.evaluation, applied * unit, support, equation, temperature, record
+            number,
+            time_s,
+            structure,
+            found.state,
+            found.evaluation,
+            applied * unit,
+            support,
+            equation,
+            temperature,
+            record,
         )
 
 

@@ -170,7 +170,9 @@ def _freedoms(model: Model, bodies: Bodies) -> sp.csr_array:
     node = np.repeat(np.flatnonzero(bodies.of_node >= 0), 3)
     component = np.tile(np.arange(3), node.size // 3)
     inside = _of_bodies(model, bodies, node, component, bodies.of_node[node], n)
-    place = sp.csr_array(sp.coo_array((np.ones(node.size), (3 * node + component, np.arange(node.size))), (n, node.size)))
+    place = sp.csr_array(
+        sp.coo_array((np.ones(node.size), (3 * node + component, np.arange(node.size))), (n, node.size))
+    )
     loose = np.flatnonzero(np.repeat(bodies.of_node < 0, 3))
     width = 6 * len(bodies.size_mm)
     alone = sp.coo_array((np.ones(loose.size), (loose, width + loose)), shape=(n, width + n))

@@ -184,6 +184,7 @@ def export(
 def solve(
     deck: Annotated[Path, typer.Argument(help="A deck for Abaqus or CalculiX (.inp).", metavar="DECK")],
     out: Annotated[Path, typer.Option(help="Results folder.")],
+    dialect: Annotated[str, typer.Option(help="Whose deck: calculix or abaqus; see docs/decks.md.")] = "calculix",
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
 ) -> None:
     """Solve a finite-element deck of somebody else's; write results.vtu and results.json."""
@@ -195,7 +196,7 @@ def solve(
             told = f"step {record['step']}  time {record['time_s']:g}  iterations {record['iterations']}"
             typer.echo(f"{told}  residual {record['residual_n']:.2g}", err=True)
 
-    solution = decks.solve_deck(decks.read_deck(deck), tell)
+    solution = decks.solve_deck(decks.read_deck(deck, dialect), tell)
     decks.write_results(out, solution)
     for note in solution.notes:
         typer.echo(f"Note: {note}", err=True)

@@ -9,7 +9,6 @@ from shapes import block, hex20, jiggled, tet10
 from kyphos.errors import InputError
 from kyphos.fem import boundary_faces, discretise, pressure_forces, traction_forces
 
-
 AS = {
     "hex8": lambda points, cells: (points, cells),
     "hex20": hex20,

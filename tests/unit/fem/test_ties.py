@@ -38,6 +38,7 @@ def test_prescribed_coordinates_are_never_dependent():
     assert solve_ties(3, [[(0, 1.0), (1, -1.0)]], held).dependent.tolist() == [1]
     with pytest.raises(EquationError, match="only coordinates that are prescribed"):
         solve_ties(3, [[(0, 1.0), (2, -1.0)]], held)
+    assert solve_ties(3, [[(0, 1.0), (2, -1.0)]], held, still=held).dependent.size == 0
 
 
 def test_an_equation_that_follows_from_others_is_left_out():
@@ -94,7 +95,7 @@ def test_a_platen_can_be_tied():
     turn, dummy = structure.platen_slice("end").start + 4, 3 * (len(points) - 1)
     ties = solve_ties(structure.size, [[(turn, 1.0), (dummy, -0.5)]], np.zeros(structure.size, dtype=bool))
     structure = replace(structure, ties=ties)
-    fixed = {place: 0.0 for place in (3 * np.flatnonzero(points[:, 0] == 0.0)[:, None] + np.arange(3)).ravel()}
+    fixed = dict.fromkeys((3 * np.flatnonzero(points[:, 0] == 0.0)[:, None] + np.arange(3)).ravel(), 0.0)
     fixed |= {dummy + 1: 0.0, dummy + 2: 0.0}
     force = np.zeros(structure.size)
     force[dummy] = 0.4
@@ -103,7 +104,7 @@ def test_a_platen_can_be_tied():
     plain = replace(structure, ties=None)
     start = plain.free_load(plain.initial_state(np.zeros((32, 8, 0))))
     held = np.zeros(plain.size, dtype=bool)
-    held[list(fixed) + [dummy]] = True
+    held[np.array([*fixed, dummy])] = True
     push = np.zeros(plain.size)
     push[turn] = 0.8  # the moment that does the same work
     load = replace(start, fixed=held, force=push, value=np.zeros(plain.size))
