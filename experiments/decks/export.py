@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -77,17 +78,24 @@ def export_study(
         A state whose cells are too distorted to be a mesh of their own.
     """
     _check_suffix(path)
-    found = specimen_of(spec, state, run, reporter)
-    try:
+    with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+    found = specimen_of(spec, state, run, reporter)
+    with _writing(path):
         if path.suffix in DECKS:
             DECKS[path.suffix](path, found.model)
         else:
             labels = {"kyphos_title": found.model.title, "kyphos_notes": " ".join(found.model.notes)}
             meshes.write_vtu(path, found.mesh, cell_data=found.cell_data, field_data=labels)
+    return found.model
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from None
-    return found.model
 
 
 def _check_suffix(path: Path) -> None:

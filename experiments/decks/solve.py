@@ -218,6 +218,7 @@ class _Run:
             minimum_load_n=1e-8 * float(np.median(stiffness[stiffness > 0.0])) * size,
             max_iterations=25,
             linear_tolerance=1e-8,
+            loosest_linear_tolerance=1e-4,
         )
 
     def _first(self, step: DeckStep, course: Loading) -> float:

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from kyphos.fem import FORMULATIONS, voxel
 
-from .outgoing import Ids, LinearModel, Section, deck_name, face_labels, sections
+from .outgoing import Array, Ids, LinearModel, Section, deck_name, face_labels, sections
 
 PER_LINE = 16
 DENSITIES_PER_LINE = 10
 HEX_KINDS = {"standard": "C3D8", "mean_dilatation": "C3D8I", "enhanced": "C3D8I"}
 """Element type of each formulation. CalculiX integrates its C3D8 fully, as our standard cells: they agree to the last
 digit. It has no mean dilatation; nearest to that comes C3D8I, the only one that does not lock in volume either."""
-ALL, REFERENCES = "all_elements", "reference_nodes"
+ALL, REFERENCES, GLOBAL_AXES = "all_elements", "reference_nodes", "global_axes"
 
 
 def write_inp(path: Path, model: LinearModel) -> None:
@@ -99,23 +99,29 @@ def _chunks(items: list[str], length: int) -> Iterator[list[str]]:
 
 
 def _materials(parts: list[Section]) -> Iterator[str]:
+    """Materials and sections; what is not isotropic names its axes even where they are the global ones, for Abaqus."""
+    yield from _orientation(GLOBAL_AXES, np.eye(3))
     for part in parts:
         yield from _id_set("ELSET", part.name, part.cells)
+        values = [f"{value:.9g}" for value in part.constants.tolist()]
         section = f"*SOLID SECTION, ELSET={part.name}, MATERIAL={part.name}"
         if part.axes is not None:
-            yield f"*ORIENTATION, NAME={part.name}, SYSTEM=RECTANGULAR"
-            yield ", ".join(f"{value:.9g}" for value in part.axes[:2].ravel())
-            section += f", ORIENTATION={part.name}"
+            yield from _orientation(part.name, part.axes)
         yield f"*MATERIAL, NAME={part.name}"
-        values = [f"{value:.9g}" for value in part.constants.tolist()]
         if part.isotropic:
             yield "*ELASTIC"
             yield f"{values[0]}, {values[3]}"
         else:
+            section += f", ORIENTATION={GLOBAL_AXES if part.axes is None else part.name}"
             yield "*ELASTIC, TYPE=ENGINEERING CONSTANTS"
             yield ", ".join(values[:8])
             yield values[8]
         yield section
+
+
+def _orientation(name: str, axes: Array) -> Iterator[str]:
+    yield f"*ORIENTATION, NAME={name}, SYSTEM=RECTANGULAR"
+    yield ", ".join(f"{value:.9g}" for value in axes[:2].ravel())
 
 
 def _platens(model: LinearModel) -> Iterator[str]:
