@@ -73,11 +73,8 @@ def network(n: int) -> np.ndarray:
 
 def ours(kind: str, size: int, threads: int, repeat: int) -> dict[str, Any]:
     """Measure in this process."""
-    import numba
-
     from kyphos.fem import voxel
 
-    numba.set_num_threads(min(threads, int(getattr(numba.config, "NUMBA_NUM_THREADS"))))  # noqa: B009
     settings = voxel.VoxelSettings(threads=threads)
     best: dict[str, Any] = {"seconds": np.inf}
     for layers in [6 if kind != "porous" else 20, *[size] * repeat]:

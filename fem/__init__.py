@@ -8,11 +8,12 @@ way in.
 if __name__ != "kyphos.fem":
     raise ImportError("import kyphos.fem, not fem: two copies of a class would not match")
 
+from kyphos.threads import use_threads
+
 from . import voxel
 from .cycles import CycleSettings, CycleState, run_cycles
 from .discretisation import FORMULATIONS, Discretisation, Part, discretise, joined
 from .elements import ELEMENTS, Element
-from .kernels.threads import use_threads
 from .linear import DirectSolver, LaggedDirectSolver, LinearSolver
 from .loads import FACES, boundary_faces, pressure_forces, traction_forces
 from .march import MarchSettings, Step, march, settle

@@ -19,9 +19,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from kyphos.errors import ConvergenceError, InputError
+from kyphos.threads import thread_count
 
 from .kernels import blocks
-from .kernels.voxel_vectors import thread_count
 from .linear import (
     Factorisation,
     Factory,

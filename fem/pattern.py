@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernels.threads import CHUNK
+from kyphos.threads import CHUNK
 
 Ids = NDArray[np.int64]
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kyphos.errors import MaterialError
+from kyphos.threads import in_chunks
 
-from .kernels.threads import enough_threads
 from .laws import Floats, Law
 
 STATUS = {0: "ok", 1: "strain or state is not finite", 2: "the local equations have no solution"}
@@ -143,11 +143,11 @@ class MaterialField:
         stress, tangent = np.empty((*points, 6)), np.empty((*points, 6, 6))
         new_state, status = np.empty_like(state), np.zeros(points, dtype=np.int8)
         out = (stress, tangent, new_state, status)
-        with enough_threads(status.size):
-            for block, constants in zip(self.blocks, self._constants, strict=True):
-                block.law.kernel(strain, state, block.cells, constants, float(dt_s), float(cycles), *out)
-                if block.law.state_size < self.state_size:
-                    new_state[block.cells, :, block.law.state_size :] = 0.0
+        for block, constants in zip(self.blocks, self._constants, strict=True):
+            given = (strain, state, block.cells, constants, float(dt_s), float(cycles), *out)
+            in_chunks(block.cells.size, partial(block.law.kernel, *given))
+            if block.law.state_size < self.state_size:
+                new_state[block.cells, :, block.law.state_size :] = 0.0
         return Response(*out)
 
     @staticmethod

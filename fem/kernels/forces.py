@@ -27,8 +27,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from kyphos.threads import in_turns
+
 from .strain import COLUMN_OF, ENHANCED, MEAN_DILATATION, OPTIONS, ROW_OF, divided_difference, second_difference
-from .threads import in_turns
 
 Array = NDArray[np.float64]
 

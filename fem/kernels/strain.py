@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from .threads import in_chunks
+from kyphos.threads import in_chunks
 
 Array = NDArray[np.float64]
 

@@ -6,13 +6,7 @@ returns its part of a sum.
 
 from __future__ import annotations
 
-import numba
 from numba import njit
-
-
-def thread_count() -> int:
-    """Threads that Numba has been told to use."""
-    return int(numba.get_num_threads())
 
 
 @njit(fastmath=True, cache=True, nogil=True)

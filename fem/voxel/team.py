@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from ..kernels.voxel_vectors import thread_count
+from kyphos.threads import thread_count
 
 Slabs = tuple[tuple[int, int], ...]
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from .tensors import (
     NO_ROOT,
@@ -516,7 +516,7 @@ def bone_point(
     return OK
 
 
-@njit(cache=True, parallel=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def bone_batch(
     strain: np.ndarray,
     state: np.ndarray,
@@ -528,9 +528,11 @@ def bone_batch(
     tangent: np.ndarray,
     new_state: np.ndarray,
     status: np.ndarray,
+    first: int,
+    last: int,
 ) -> None:
-    """Crushable bone at all points of the given cells; constants (k, 36). See `MaterialField.update`."""
-    for k in prange(cells.size):
+    """Crushable bone at all points of cells[first:last]; constants (k, 36). See `MaterialField.update`."""
+    for k in range(first, last):
         c = cells[k]
         bone, compliance, surface = _load_bone(constants[k]), load_block(constants[k], 0), load_block(constants[k], 9)
         blocks, chain = (compliance, surface, _column_sums(surface)), _chain(bone, dt_s)

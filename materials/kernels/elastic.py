@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from .tensors import (
     NOT_FINITE,
@@ -35,7 +35,7 @@ def elastic_point(
     return OK
 
 
-@njit(cache=True, parallel=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def elastic_batch(
     strain: np.ndarray,
     state: np.ndarray,
@@ -47,13 +47,14 @@ def elastic_batch(
     tangent: np.ndarray,
     new_state: np.ndarray,
     status: np.ndarray,
+    first: int,
+    last: int,
 ) -> None:
-    """Linear elasticity at all points of the given cells; constants (k, 9). See `MaterialField.update`."""
-    points = strain.shape[1]
-    for i in prange(cells.size * points):
-        k = i // points
-        c, p = cells[k], i % points
-        status[c, p] = elastic_point(strain[c, p], constants[k], 1.0, stress[c, p], tangent[c, p])
+    """Linear elasticity at all points of cells[first:last]; constants (k, 9). See `MaterialField.update`."""
+    for k in range(first, last):
+        c = cells[k]
+        for p in range(strain.shape[1]):
+            status[c, p] = elastic_point(strain[c, p], constants[k], 1.0, stress[c, p], tangent[c, p])
 
 
 @njit(cache=True, error_model="numpy")
@@ -86,7 +87,7 @@ def fatigue_point(
     return int(code)
 
 
-@njit(cache=True, parallel=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def fatigue_batch(
     strain: np.ndarray,
     state: np.ndarray,
@@ -98,12 +99,13 @@ def fatigue_batch(
     tangent: np.ndarray,
     new_state: np.ndarray,
     status: np.ndarray,
+    first: int,
+    last: int,
 ) -> None:
     """Elastic solid with Miner damage; constants (k, 13). Shapes as `MaterialField.update`."""
-    points = strain.shape[1]
-    for i in prange(cells.size * points):
-        k = i // points
-        c, p = cells[k], i % points
-        status[c, p] = fatigue_point(
-            strain[c, p], state[c, p], constants[k], cycles, stress[c, p], tangent[c, p], new_state[c, p]
-        )
+    for k in range(first, last):
+        c = cells[k]
+        for p in range(strain.shape[1]):
+            status[c, p] = fatigue_point(
+                strain[c, p], state[c, p], constants[k], cycles, stress[c, p], tangent[c, p], new_state[c, p]
+            )

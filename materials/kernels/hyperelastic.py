@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from .tensors import NOT_FINITE, OK, all_finite, fail, load_vector
 
@@ -141,7 +141,7 @@ def _assemble(
             _add_pair(0.5 * rise, pair, pair, tangent)
 
 
-@njit(cache=True, parallel=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def mooney_rivlin_batch(
     strain: np.ndarray,
     state: np.ndarray,
@@ -153,13 +153,14 @@ def mooney_rivlin_batch(
     tangent: np.ndarray,
     new_state: np.ndarray,
     status: np.ndarray,
+    first: int,
+    last: int,
 ) -> None:
-    """Mooney-Rivlin at all points of the given cells; constants (k, 3). Shapes as `MaterialField.update`."""
-    points = strain.shape[1]
-    for i in prange(cells.size * points):
-        k = i // points
-        c, p = cells[k], i % points
-        status[c, p] = mooney_rivlin_point(strain[c, p], constants[k], stress[c, p], tangent[c, p])
+    """Mooney-Rivlin at all points of cells[first:last]; constants (k, 3). Shapes as `MaterialField.update`."""
+    for k in range(first, last):
+        c = cells[k]
+        for p in range(strain.shape[1]):
+            status[c, p] = mooney_rivlin_point(strain[c, p], constants[k], stress[c, p], tangent[c, p])
 
 
 @njit(cache=True, error_model="numpy")
@@ -184,7 +185,7 @@ def foam_point(strain: np.ndarray, constants: np.ndarray, stress: np.ndarray, ta
     return OK
 
 
-@njit(cache=True, parallel=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def foam_batch(
     strain: np.ndarray,
     state: np.ndarray,
@@ -196,10 +197,11 @@ def foam_batch(
     tangent: np.ndarray,
     new_state: np.ndarray,
     status: np.ndarray,
+    first: int,
+    last: int,
 ) -> None:
-    """Foam at all points of the given cells; constants (k, 1). Shapes as `MaterialField.update`."""
-    points = strain.shape[1]
-    for i in prange(cells.size * points):
-        k = i // points
-        c, p = cells[k], i % points
-        status[c, p] = foam_point(strain[c, p], constants[k], stress[c, p], tangent[c, p])
+    """Foam at all points of cells[first:last]; constants (k, 1). Shapes as `MaterialField.update`."""
+    for k in range(first, last):
+        c = cells[k]
+        for p in range(strain.shape[1]):
+            status[c, p] = foam_point(strain[c, p], constants[k], stress[c, p], tangent[c, p])

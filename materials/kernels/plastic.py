@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from .tensors import NOT_FINITE, OK, all_finite, fail, load_vector
 
@@ -98,7 +98,7 @@ def j2_point(
     return OK
 
 
-@njit(cache=True, parallel=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def j2_batch(
     strain: np.ndarray,
     state: np.ndarray,
@@ -110,13 +110,16 @@ def j2_batch(
     tangent: np.ndarray,
     new_state: np.ndarray,
     status: np.ndarray,
+    first: int,
+    last: int,
 ) -> None:
-    """J2 plasticity at all points of the given cells; constants (k, 5). Shapes as `MaterialField.update`."""
-    points = strain.shape[1]
-    for i in prange(cells.size * points):
-        k = i // points
-        c, p = cells[k], i % points
-        status[c, p] = j2_point(strain[c, p], state[c, p], constants[k], stress[c, p], tangent[c, p], new_state[c, p])
+    """J2 plasticity at all points of cells[first:last]; constants (k, 5). Shapes as `MaterialField.update`."""
+    for k in range(first, last):
+        c = cells[k]
+        for p in range(strain.shape[1]):
+            status[c, p] = j2_point(
+                strain[c, p], state[c, p], constants[k], stress[c, p], tangent[c, p], new_state[c, p]
+            )
 
 
 @njit(cache=True, error_model="numpy")
@@ -188,7 +191,7 @@ def table_point(
     return OK
 
 
-@njit(cache=True, parallel=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def table_batch(
     strain: np.ndarray,
     state: np.ndarray,
@@ -200,15 +203,16 @@ def table_batch(
     tangent: np.ndarray,
     new_state: np.ndarray,
     status: np.ndarray,
+    first: int,
+    last: int,
 ) -> None:
-    """Tabulated J2 plasticity at all points of the given cells; constants (k, 3 + 2 n). As `MaterialField.update`."""
-    points = strain.shape[1]
-    for i in prange(cells.size * points):
-        k = i // points
-        c, p = cells[k], i % points
-        status[c, p] = table_point(
-            strain[c, p], state[c, p], constants[k], stress[c, p], tangent[c, p], new_state[c, p]
-        )
+    """Tabulated J2 plasticity at all points of cells[first:last]; constants (k, 3 + 2 n). As `MaterialField.update`."""
+    for k in range(first, last):
+        c = cells[k]
+        for p in range(strain.shape[1]):
+            status[c, p] = table_point(
+                strain[c, p], state[c, p], constants[k], stress[c, p], tangent[c, p], new_state[c, p]
+            )
 
 
 @njit(cache=True, error_model="numpy")
@@ -261,7 +265,7 @@ def norton_point(
     return OK
 
 
-@njit(cache=True, parallel=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def norton_batch(
     strain: np.ndarray,
     state: np.ndarray,
@@ -273,12 +277,13 @@ def norton_batch(
     tangent: np.ndarray,
     new_state: np.ndarray,
     status: np.ndarray,
+    first: int,
+    last: int,
 ) -> None:
-    """Norton creep at all points of the given cells; constants (k, 5). Shapes as `MaterialField.update`."""
-    points = strain.shape[1]
-    for i in prange(cells.size * points):
-        k = i // points
-        c, p = cells[k], i % points
-        status[c, p] = norton_point(
-            strain[c, p], state[c, p], constants[k], dt_s, stress[c, p], tangent[c, p], new_state[c, p]
-        )
+    """Norton creep at all points of cells[first:last]; constants (k, 5). Shapes as `MaterialField.update`."""
+    for k in range(first, last):
+        c = cells[k]
+        for p in range(strain.shape[1]):
+            status[c, p] = norton_point(
+                strain[c, p], state[c, p], constants[k], dt_s, stress[c, p], tangent[c, p], new_state[c, p]
+            )

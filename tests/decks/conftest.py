@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numba
 import pytest
+
+from kyphos.threads import thread_count, use_threads
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "verification")]
 
@@ -14,10 +15,10 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "ver
 @pytest.fixture(autouse=True)
 def one_thread():
     """Meshes of a few cells: waking a second thread costs more than it saves."""
-    before = numba.get_num_threads()
-    numba.set_num_threads(1)
+    before = thread_count()
+    use_threads(1)
     yield
-    numba.set_num_threads(before)
+    use_threads(before)
 
 
 @pytest.fixture

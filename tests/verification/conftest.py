@@ -6,8 +6,9 @@ import os
 import sys
 from pathlib import Path
 
-import numba
 import pytest
+
+from kyphos.threads import thread_count, use_threads
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -20,10 +21,10 @@ _rows: list[the_wall.Row] = []
 @pytest.fixture(autouse=True)
 def one_thread():
     """Meshes of a few cells: waking a second thread costs more than it saves, above all on a busy machine."""
-    before = numba.get_num_threads()
-    numba.set_num_threads(1)
+    before = thread_count()
+    use_threads(1)
     yield
-    numba.set_num_threads(before)
+    use_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numba
 import pytest
+
+from kyphos.threads import thread_count, use_threads
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "verification"))
 
@@ -14,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "verification"))
 @pytest.fixture(autouse=True)
 def one_thread():
     """Meshes of a few cells: waking a second thread costs more than it saves, above all on a busy machine."""
-    before = numba.get_num_threads()
-    numba.set_num_threads(1)
+    before = thread_count()
+    use_threads(1)
     yield
-    numba.set_num_threads(before)
+    use_threads(before)

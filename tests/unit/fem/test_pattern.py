@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numba
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from shapes import Hooke, block
 
+from kyphos import threads
 from kyphos.fem import Structure, discretise
-from kyphos.fem.kernels.threads import CHUNK
 from kyphos.fem.pattern import stiffness_pattern
+from kyphos.threads import CHUNK
 
 COUNTS = (12, 10, 9)  # five chunks
 
@@ -45,7 +45,7 @@ def test_chunks_of_a_turn_share_no_node_and_all_cells_have_their_turn():
         assert np.unique(nodes).size == nodes.size
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs two threads")
+@pytest.mark.skipif(threads._available() < 2, reason="needs two threads")
 @pytest.mark.parametrize("kind", ["standard", "mean_dilatation", "enhanced"])
 def test_the_number_of_threads_changes_no_bit(kind):
     rng = np.random.default_rng(4)
@@ -54,8 +54,8 @@ def test_the_number_of_threads_changes_no_bit(kind):
     state = structure.initial_state(np.zeros((len(cells), 8, 0)))
     state = replace(state, displacement_mm=rng.uniform(-0.1, 0.1, points.shape))
     found = []
-    for threads in (1, 2):
-        numba.set_num_threads(threads)
+    for count in (1, 2):
+        threads.use_threads(count)
         found.append(structure.evaluate(state))
     np.testing.assert_array_equal(found[0].force_n, found[1].force_n)
     np.testing.assert_array_equal(found[0].stiffness.data, found[1].stiffness.data)
