@@ -58,7 +58,7 @@ def run_study(spec: StudySpec, out: Path, *, resume: bool = False, reporter: Rep
     bench = specimen_bench(mesh)
     _check_volumes(spec, bench)
     store = open_run(out, spec, resume=resume)
-    with store.session(), fem.kept_memory():
+    with store.session(), fem.tuned_process():
         store.update_manifest(**mesh_facts(mesh))
         first, results = 0, dict[str, Outcome]()
         kept = store.latest_checkpoint()

@@ -18,9 +18,9 @@ from .linear import DirectSolver, LaggedDirectSolver, LinearSolver
 from .loads import FACES, boundary_faces, pressure_forces, traction_forces
 from .march import MarchSettings, Step, march, settle
 from .measure import cauchy_stress, cell_volumes, reactions, von_mises
-from .memory import kept_memory
 from .multigrid import AutomaticSolver, MultigridSolver
 from .newton import Equilibrium, NewtonSettings, solve_equilibrium
+from .process import tuned_process
 from .recover import nodal_average
 from .rigid import Platen, moved_centre, platen_displacement, rotation
 from .solve import StaticResult, prescribe, solve_static
@@ -62,7 +62,6 @@ __all__ = [
     "cell_volumes",
     "discretise",
     "joined",
-    "kept_memory",
     "march",
     "moved_centre",
     "nodal_average",
@@ -77,6 +76,7 @@ __all__ = [
     "solve_static",
     "solve_ties",
     "traction_forces",
+    "tuned_process",
     "use_threads",
     "von_mises",
     "voxel",

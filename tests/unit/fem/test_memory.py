@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from kyphos.errors import InputError
-from kyphos.fem import kept_memory, memory
+from kyphos.fem import memory
+from kyphos.fem.memory import kept_memory
 
 
 def test_a_need_beyond_what_is_free_is_refused_with_both_numbers(monkeypatch):
