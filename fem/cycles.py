@@ -149,24 +149,24 @@ def _jump(
 ) -> Iterator[CycleState]:
     steps = list(march(structure, state, valley, peak, solver, settings.march))
     start = found = _rested(structure, steps[-1].equilibrium, peak, solver, settings)
-    equilibria, cycle, wanted = len(steps) + RESTS, 0, 1
+    equilibria, cycle, wanted, nodal = len(steps) + RESTS, 0, 1, slice(3 * structure.n_nodes)
     rate, error, refused = None, 0.0, np.inf
     while cycle < count:
         jump = _clipped(wanted, cycle, count, settings.report)
         try:
             equilibria += 1
+            length = log1p(jump / (cycle + 1.0))
+            guess = None if rate is None else length * rate
             new = solve_equilibrium(
-                structure, found.state, peak, solver, settings.march.newton, jump * seconds, float(jump)
+                structure, found.state, peak, solver, settings.march.newton, jump * seconds, float(jump), guess=guess
             )
         except ConvergenceError:
             if jump == 1:
                 raise
             wanted = max(jump // 4, 1)
             continue
-        length = log1p(jump / (cycle + 1.0))
-        moved = new.state.displacement_mm - found.state.displacement_mm
-        growth = new.state.displacement_mm - start.state.displacement_mm
-        error = 0.0 if rate is None else _relative(0.5 * (moved - length * rate), growth)
+        moved, growth = (structure.coordinates(new.state) - structure.coordinates(e.state) for e in (found, start))
+        error = 0.0 if rate is None else _relative(0.5 * (moved - length * rate)[nodal], growth[nodal])
         if _REFUSED * settings.tolerance < error < _SUDDEN * refused and jump > 1:
             wanted, refused = max(int(jump * _factor(error, settings)), 1), error
             continue

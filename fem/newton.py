@@ -164,6 +164,7 @@ def solve_equilibrium(
     dt_s: float = 0.0,
     cycles: float = 0.0,
     known: Evaluation | None = None,
+    guess: Array | None = None,
 ) -> Equilibrium:
     """Find the state in which internal forces balance ``load``.
 
@@ -178,6 +179,8 @@ def solve_equilibrium(
     known
         Evaluation of the equilibrium that ``state`` was committed from. Its tangent knows which points are yielding, so
         it predicts a step that loads further; leave it out where the path turns or time passes.
+    guess
+        Expected change of q (N,), from which the search begins if it can be evaluated; then ``known`` is not needed.
 
     Raises
     ------
@@ -185,10 +188,7 @@ def solve_equilibrium(
         No equilibrium within the settings, or a cell inverted or a law failed; carries the residual history.
     """
     problem = _Problem(structure, load, solver, settings or NewtonSettings(), dt_s, cycles)
-    trial = problem.at(state, known or structure.evaluate(state, dt_s, cycles))
-    if trial is None:
-        raise ConvergenceError("the starting state of a step cannot be evaluated")
-    pending = np.where(load.fixed & ~structure.rigid_dofs, load.value - structure.coordinates(state), 0.0)
+    trial, pending = _first_trial(problem, state, known, guess)
     damping, elastic, record = 0.0, None, list[float]()
     for _ in range(2 * problem.settings.max_iterations):
         step = _newton_step(problem, trial, pending, damping, elastic)
@@ -211,6 +211,23 @@ def solve_equilibrium(
     worst = int(np.argmax(np.abs(trial.residual)))
     node = worst // 3 if worst < 3 * structure.n_nodes else None
     raise ConvergenceError(_failure(trial, record, node), tuple(record), node)
+
+
+def _first_trial(
+    problem: _Problem, state: State, known: Evaluation | None, guess: Array | None
+) -> tuple[_Trial, Array]:
+    """Where the search begins, and the prescribed motion (N,) that is still to come."""
+    structure, load = problem.structure, problem.load
+    pending = np.where(load.fixed & ~structure.rigid_dofs, load.value - structure.coordinates(state), 0.0)
+    if guess is not None:
+        moved = structure.moved(state, np.where(load.fixed & ~structure.rigid_dofs, pending, guess))
+        trial = problem.at(moved, structure.evaluate(moved, problem.dt_s, problem.cycles))
+        if trial is not None:
+            return trial, np.zeros(structure.size)
+    trial = problem.at(state, known or structure.evaluate(state, problem.dt_s, problem.cycles))
+    if trial is None:
+        raise ConvergenceError("the starting state of a step cannot be evaluated")
+    return trial, pending
 
 
 def _stagnant(record: list[float]) -> bool:
