@@ -22,6 +22,9 @@ class MarchSettings:
         First, largest and smallest step.
     easy_iterations
         A step that took at most this many iterations lets the next one grow by ``growth``.
+    smooth_iterations
+        After a step that took at most this many, the next one is sought where this one points; after others, by the
+        tangent.
     newton
         Settings of every equilibrium.
     """
@@ -30,6 +33,7 @@ class MarchSettings:
     largest: float = 1.0
     smallest: float = 1e-3
     easy_iterations: int = 12
+    smooth_iterations: int = 3
     growth: float = 2.0
     newton: NewtonSettings = field(default_factory=NewtonSettings)
 
@@ -71,7 +75,7 @@ def march(
         A step of the smallest length failed; the states yielded before stand.
     """
     settings = settings or MarchSettings()
-    share, step = 0.0, min(settings.first, 1.0)
+    share, step, trend = 0.0, min(settings.first, 1.0), None
     while share < 1.0:
         step = min(step, settings.largest, 1.0 - share)
         if 1.0 - share - step < 1e-9:
@@ -79,16 +83,25 @@ def march(
         load = end.between(start, share + step)
         try:
             found = solve_equilibrium(
-                structure, state, load, solver, settings.newton, step * duration_s, step * cycles, known
+                structure,
+                state,
+                load,
+                solver,
+                settings.newton,
+                step * duration_s,
+                step * cycles,
+                known,
+                None if trend is None else step * trend,
             )
         except ConvergenceError as error:
             if step * 0.5 < settings.smallest:
                 message = f"{error} The step was already cut to {step:.2g} of the path, at {share:.3f} of it."
                 raise error.told(message) from error
-            step, known = step * 0.5, None  # where the tangent of the last state misled, a fresh one is safer
+            step, known, trend = step * 0.5, None, None  # where the last state misled, a fresh start is safer
             continue
-        share, state = share + step, found.state
-        known = found.evaluation
+        smooth = found.iterations <= settings.smooth_iterations
+        trend = (structure.coordinates(found.state) - structure.coordinates(state)) / step if smooth else None
+        share, state, known = share + step, found.state, found.evaluation
         if share > 1.0 - 1e-12:
             share = 1.0
         yield Step(share, load, found)
