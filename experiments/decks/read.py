@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from kyphos.errors import InputError
 
-from .deck import Deck, Material, Section
+from .deck import Deck, Equation, Material, RigidBody, Section
 from .keywords import check_keywords, choice
 from .lexer import Block, read_blocks
 from .read_mesh import DIALECTS, Mesh, read_mesh, read_surfaces
@@ -65,6 +64,10 @@ def read_deck(path: str | Path, dialect: str = "calculix") -> Deck:
     context = Context(mesh, surfaces, read_amplitudes(blocks))
     steps = read_steps(blocks, context)
     section = sections_of_elements(sections, mesh)
+    equations, rigid_bodies = read_equations(blocks, mesh), read_rigid_bodies(blocks, mesh)
+    notes = [*_notes(blocks, mesh), *_loose(mesh, equations, rigid_bodies)]
+    if dialect == "calculix":
+        notes += _locking(mesh, materials, sections, section)
     return Deck(
         path=path,
         dialect=dialect,
@@ -78,13 +81,13 @@ def read_deck(path: str | Path, dialect: str = "calculix") -> Deck:
         materials=materials,
         sections=sections,
         section=section,
-        equations=read_equations(blocks, mesh),
-        rigid_bodies=read_rigid_bodies(blocks, mesh),
+        equations=equations,
+        rigid_bodies=rigid_bodies,
         amplitudes=context.amplitudes,
         held=read_held([b for b in _before_steps(blocks) if b.keyword == "BOUNDARY"], context),
         initial_temperature=read_temperatures(_initial(blocks), context),
         steps=steps,
-        notes=(*_notes(mesh, blocks), *(_locking(mesh, materials, sections, section) if dialect == "calculix" else ())),
+        notes=tuple(notes),
     )
 
 
@@ -115,20 +118,23 @@ def _locking(mesh: Mesh, materials: dict[str, Material], sections: Sequence[Sect
             yield LOCKING.format(name=material.name)
 
 
-def _notes(mesh: Mesh, blocks: Sequence[Block]) -> tuple[str, ...]:
+def _notes(blocks: Sequence[Block], mesh: Mesh) -> Iterator[str]:
     """What is done in another way than a reader of the deck might think."""
-    notes = []
-    count = Counter({g.kind: 0 for g in mesh.elements})
-    for group in mesh.elements:
-        count[group.kind] += len(group.ids)
-    if count["C3D8R"]:
-        notes.append(REDUCED.format(count=count["C3D8R"]))
+    count = sum(len(group.ids) for group in mesh.elements if group.kind == "C3D8R")
+    if count:
+        yield REDUCED.format(count=count)
+    if any("CETOL" in block.parameters for block in blocks):
+        yield "CETOL does not choose increments here; those of the *VISCO line do (at least 20 without it)"
+
+
+def _loose(mesh: Mesh, equations: Sequence[Equation], rigid_bodies: Sequence[RigidBody]) -> Iterator[str]:
+    """Nodes that nothing speaks of."""
     used = np.zeros(len(mesh.nodes.ids), dtype=bool)
     for group in mesh.elements:
         used[group.nodes] = True
+    used[[term.node for equation in equations for term in equation.terms]] = True
+    for body in rigid_bodies:
+        used[[body.reference if body.rotation is None else body.rotation, body.reference]] = True
     loose = np.flatnonzero(~used)
     if loose.size:
-        notes.append(f"{loose.size} nodes belong to no element; the first is {mesh.nodes.ids[loose[0]]}")
-    if any("CETOL" in block.parameters for block in blocks):
-        notes.append("CETOL does not choose increments here; those of the *VISCO line do (at least 20 without it)")
-    return tuple(notes)
+        yield f"{loose.size} nodes belong to no element; the first is {mesh.nodes.ids[loose[0]]}"

@@ -52,6 +52,7 @@ def test_mesh_sets_and_regions_survive(written):
     assert deck.points_mm[:n] == pytest.approx(model.points_mm, rel=1e-9, abs=1e-9)
     order = np.argsort(deck.element_ids)
     assert (deck.element_ids[order] == np.arange(1, m + 1)).all()
+    assert not any("no element" in note for note in deck.notes)  # reference nodes of platens are in use
     regions = {name: np.flatnonzero(model.region == i) for i, name in enumerate(model.region_names)}
     for name, cells in (regions | dict(model.cell_sets)).items():
         assert sorted(deck.element_ids[deck.element_sets[deck_name(name)]]) == (cells + 1).tolist(), name
