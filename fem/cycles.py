@@ -18,7 +18,7 @@ from kyphos.errors import ConvergenceError
 from .linear import LinearSolver
 from .march import MarchSettings, march, settle
 from .newton import Equilibrium, solve_equilibrium
-from .structure import Load, State, Structure
+from .structure import Array, Load, State, Structure
 
 _REFUSED = 2.0  # times the tolerance
 _SUDDEN = 0.5  # of the error of a refused jump: a shorter one that keeps more is no better
@@ -150,7 +150,8 @@ def _jump(
     steps = list(march(structure, state, valley, peak, solver, settings.march))
     start = found = _rested(structure, steps[-1].equilibrium, peak, solver, settings)
     equilibria, cycle, wanted, nodal = len(steps) + RESTS, 0, 1, slice(3 * structure.n_nodes)
-    rate, error, refused = None, 0.0, np.inf
+    rate: Array | None = None
+    error, refused = 0.0, np.inf
     while cycle < count:
         jump = _clipped(wanted, cycle, count, settings.report)
         try:
@@ -181,7 +182,7 @@ def _jump(
         wanted = max(round(jump * _factor(error, settings)), wanted if jump < wanted else 1)
 
 
-def _relative(error: np.ndarray, growth: np.ndarray) -> float:
+def _relative(error: Array, growth: Array) -> float:
     """In the mean over all nodes: a single cell that snaps says little about the body."""
     return float(np.linalg.norm(error) / max(float(np.linalg.norm(growth)), 1e-12))
 

@@ -13,7 +13,7 @@ from kyphos.errors import InputError
 from .deck import Deck, Equation, Material, RigidBody, Section
 from .keywords import check_keywords, choice
 from .lexer import Block, read_blocks
-from .read_mesh import DIALECTS, Mesh, read_mesh, read_surfaces
+from .read_mesh import DIALECTS, Mesh, node_place, read_mesh, read_surfaces
 from .read_properties import (
     read_amplitudes,
     read_equations,
@@ -65,7 +65,8 @@ def read_deck(path: str | Path, dialect: str = "calculix") -> Deck:
     steps = read_steps(blocks, context)
     section = sections_of_elements(sections, mesh)
     equations, rigid_bodies = read_equations(blocks, mesh), read_rigid_bodies(blocks, mesh)
-    notes = [*_notes(blocks, mesh), *_loose(mesh, equations, rigid_bodies)]
+    _refuse_loose(blocks, mesh, equations, rigid_bodies)
+    notes = list(_notes(blocks, mesh))
     if dialect == "calculix":
         notes += _locking(mesh, materials, sections, section)
     return Deck(
@@ -127,8 +128,10 @@ def _notes(blocks: Sequence[Block], mesh: Mesh) -> Iterator[str]:
         yield "CETOL does not choose increments here; those of the *VISCO line do (at least 20 without it)"
 
 
-def _loose(mesh: Mesh, equations: Sequence[Equation], rigid_bodies: Sequence[RigidBody]) -> Iterator[str]:
-    """Nodes that nothing speaks of."""
+def _refuse_loose(
+    blocks: Sequence[Block], mesh: Mesh, equations: Sequence[Equation], rigid_bodies: Sequence[RigidBody]
+) -> None:
+    """Nodes that nothing speaks of are more often a slip than meant."""
     used = np.zeros(len(mesh.nodes.ids), dtype=bool)
     for group in mesh.elements:
         used[group.nodes] = True
@@ -137,4 +140,8 @@ def _loose(mesh: Mesh, equations: Sequence[Equation], rigid_bodies: Sequence[Rig
         used[[body.reference if body.rotation is None else body.rotation, body.reference]] = True
     loose = np.flatnonzero(~used)
     if loose.size:
-        yield f"{loose.size} nodes belong to no element; the first is {mesh.nodes.ids[loose[0]]}"
+        others = f" ({loose.size} such nodes in all)" if loose.size > 1 else ""
+        raise node_place(blocks, int(loose[0])).error(
+            f"*NODE: node {mesh.nodes.ids[loose[0]]} belongs to no element, equation or rigid body{others}; "
+            "connect it or remove it"
+        )

@@ -90,6 +90,12 @@ def _read_nodes(blocks: Sequence[Block]) -> tuple[Array, Index, list[tuple[Block
     return np.ascontiguousarray(table[:, 1:]), index, groups
 
 
+def node_place(blocks: Sequence[Block], at: int) -> Place:
+    """Where the deck defines the node in place ``at``."""
+    given = [block for block in blocks if block.keyword == "NODE"]
+    return _row_of(given, np.cumsum([0, *(len(_node_table(block)) for block in given)]), at)
+
+
 def _row_of(blocks: Sequence[Block], first: Ids, at: int) -> Place:
     block = int(np.searchsorted(first, at, side="right")) - 1
     return blocks[block].row_place(at - int(first[block]))
