@@ -7,18 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from kyphos.threads import thread_count, use_threads
-
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "verification")]
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    """Meshes of a few cells: waking a second thread costs more than it saves."""
-    before = thread_count()
-    use_threads(1)
-    yield
-    use_threads(before)
+def alone(one_thread):
+    """Every test here runs on one thread."""
 
 
 @pytest.fixture

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from kyphos.threads import thread_count, use_threads
-
 sys.path.insert(0, str(Path(__file__).parent))
 
 import wall as the_wall
@@ -19,12 +17,8 @@ _rows: list[the_wall.Row] = []
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    """Meshes of a few cells: waking a second thread costs more than it saves, above all on a busy machine."""
-    before = thread_count()
-    use_threads(1)
-    yield
-    use_threads(before)
+def alone(one_thread):
+    """Every test here runs on one thread."""
 
 
 @pytest.fixture(scope="session")
