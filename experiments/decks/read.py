@@ -31,7 +31,10 @@ REDUCED = (
     "no hourglass modes, and no softening from one-point integration"
 )
 
-
+DRIFTING = (
+    "C3D20R of {name}, which flows: where it is a single row of elements, displacements may drift along modes that "
+    "cost no energy; compare with C3D20"
+)
 LOCKING = (
     "C3D8 is fully integrated, as in CalculiX, and too stiff for {name}, which (nearly) keeps its volume; "
     "--dialect abaqus averages the dilatation of each element, as C3D8 does there; C3D20R and C3D10 are better"
@@ -66,9 +69,7 @@ def read_deck(path: str | Path, dialect: str = "calculix") -> Deck:
     section = sections_of_elements(sections, mesh)
     equations, rigid_bodies = read_equations(blocks, mesh), read_rigid_bodies(blocks, mesh)
     _refuse_loose(blocks, mesh, equations, rigid_bodies)
-    notes = list(_notes(blocks, mesh))
-    if dialect == "calculix":
-        notes += _locking(mesh, materials, sections, section)
+    notes = [*_notes(blocks, mesh), *_material_notes(mesh, materials, sections, section, dialect)]
     return Deck(
         path=path,
         dialect=dialect,
@@ -109,10 +110,20 @@ def _initial(blocks: Sequence[Block]) -> list[Block]:
     return found
 
 
-def _locking(mesh: Mesh, materials: dict[str, Material], sections: Sequence[Section], section: Ids) -> Iterator[str]:
-    """A note for every material that fully integrated C3D8 lock with."""
+def _materials_of(kind: str, mesh: Mesh, sections: Sequence[Section], section: Ids) -> Iterator[str]:
+    """Names of the materials that elements of a kind have."""
     kinds = np.concatenate([np.full(len(group.ids), group.kind) for group in mesh.elements])
-    for name in dict.fromkeys(sections[i].material for i in np.unique(section[kinds == "C3D8"])):
+    yield from dict.fromkeys(sections[i].material for i in np.unique(section[kinds == kind]))
+
+
+def _material_notes(
+    mesh: Mesh, materials: dict[str, Material], sections: Sequence[Section], section: Ids, dialect: str
+) -> Iterator[str]:
+    """Materials that an element type is ill at ease with."""
+    for name in _materials_of("C3D20R", mesh, sections, section):
+        if materials[name].plastic or materials[name].creep:
+            yield DRIFTING.format(name=name)
+    for name in _materials_of("C3D8", mesh, sections, section) if dialect == "calculix" else ():
         material = materials[name]
         poisson = material.elastic[1] if material.elastic and len(material.elastic) == 2 else 0.0
         if material.plastic or material.creep or material.hyperelastic or poisson > INCOMPRESSIBLE:

@@ -89,6 +89,14 @@ def test_a_single_row_of_c3d20r_is_singular_and_says_so(solve):
     assert "singular" in found["failure"]
 
 
+def test_c3d20r_that_yields_warns_of_its_modes_without_energy(solve):
+    found, _ = solve(box(PULL, "C3D20R", "*ELASTIC\n1000., 0.3\n*PLASTIC\n5., 0.\n8., 0.02\n"))
+    assert found["notes"] == [
+        "C3D20R of M, which flows: where it is a single row of elements, displacements may drift along modes that cost "
+        "no energy; compare with C3D20"
+    ]
+
+
 def test_c3d8r_says_how_it_is_solved(solve):
     found, _ = solve(box(PULL, "C3D8R"))
     assert found["notes"][0].startswith("1 C3D8R elements are solved with eight points and assumed strain")
