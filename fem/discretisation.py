@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -87,12 +88,7 @@ class Discretisation:
         """Quadrature points per cell."""
         return int(self.weight.shape[1])
 
-    @property
-    def n_enhanced(self) -> int:
-        """Cells with enhanced strain."""
-        return int(np.count_nonzero(self.enhanced_index >= 0))
-
-    @property
+    @cached_property
     def dofs(self) -> Ids:
         """(m, 3a) degrees of freedom of every cell."""
         return np.asarray((3 * self.cells[:, :, None] + np.arange(3)).reshape(len(self.cells), -1))

@@ -201,17 +201,12 @@ def _supports(model: Model, held: Sequence[Held]) -> Iterable[Entry]:
 
 
 def _forces(model: Model, step: DeckStep) -> Iterable[Entry]:
-    borne = np.repeat(model.in_cells, 3)
-    borne[[at for terms, _ in [*model.equations, *model.rigid_equations] for at, _ in terms]] = True
-    for body, rotation in zip(model.deck.rigid_bodies, model.rotation, strict=True):
-        for node in (body.reference, rotation):
-            borne[3 * node : 3 * node + 3] = True
     for force in step.forces:
         keys = np.array(
             [model.freedom(n, force.dof, force.place, "CLOAD") for n in force.nodes.tolist()], dtype=np.int64
         )
-        if not borne[keys].all():
-            number = model.deck.node_ids[keys[int(np.argmin(borne[keys]))] // 3]
+        if model.idle[keys].any():
+            number = model.deck.node_ids[keys[int(np.argmax(model.idle[keys]))] // 3]
             raise force.place.error(f"*CLOAD: node {number} belongs to no element and no equation; nothing bears it")
         yield keys, force.value, force.amplitude
 

@@ -132,6 +132,17 @@ class Model:
             found[self.mesh.cells[part.cells, : part.element.n_nodes]] = True
         return found
 
+    @cached_property
+    def idle(self) -> NDArray[np.bool_]:
+        """(3n,) freedoms that belong to no element, no equation and no rigid body: nothing bears a force there."""
+        idle = np.repeat(~self.in_cells, 3)
+        for terms, _ in [*self.equations, *self.rigid_equations]:
+            idle[[at for at, _ in terms]] = False
+        for body, rotation in zip(self.deck.rigid_bodies, self.rotation, strict=True):
+            for node in (body.reference, rotation):
+                idle[3 * node : 3 * node + 3] = False
+        return idle
+
     def freedom(self, node: int, dof: int, place: Place, keyword: str) -> int:
         """Where a dof of a node stands among nodal displacements; DeckError if it has none."""
         if dof <= 3:

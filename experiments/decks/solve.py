@@ -126,26 +126,14 @@ def _check(model: Model, courses: list[Loading]) -> None:
 
 def _prescribed(model: Model, courses: list[Loading]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Freedoms (3n,) that are prescribed in some step, and those that are zero in all."""
-    idle = _idle(model)
-    held, still = idle.copy(), np.ones_like(idle)
+    held, still = model.idle.copy(), np.ones_like(model.idle)
     for course in courses:
         supports = course.supports
         held[supports.key] = True
-        zero = idle.copy()
+        zero = model.idle.copy()
         zero[supports.key[(supports.start == 0.0) & (supports.end == 0.0)]] = True
         still &= zero
     return held, still
-
-
-def _idle(model: Model) -> NDArray[np.bool_]:
-    """(3n,) freedoms of nodes that belong to no element, no equation and no rigid body."""
-    idle = np.repeat(~model.in_cells, 3)
-    for terms, _ in [*model.equations, *model.rigid_equations]:
-        idle[[at for at, _ in terms]] = False
-    for body, rotation in zip(model.deck.rigid_bodies, model.rotation, strict=True):
-        for node in (body.reference, rotation):
-            idle[3 * node : 3 * node + 3] = False
-    return idle
 
 
 class _Run:
@@ -154,7 +142,6 @@ class _Run:
     def __init__(self, model: Model, held: NDArray[np.bool_], still: NDArray[np.bool_]) -> None:
         self.model = model
         self.held, self.still = held, still
-        self.idle = _idle(model)
         self.solver = fem.AutomaticSolver(_DIRECT)
         self.notes: list[str] = []
         self.initial = initial_temperature(model)
@@ -272,7 +259,7 @@ class _Run:
 
     def _supports(self, structure: fem.Structure, course: Loading, target: float) -> tuple[NDArray[np.bool_], Array]:
         fixed, value = np.zeros(structure.size, dtype=bool), np.zeros(structure.size)
-        fixed[: self.idle.size] = self.idle
+        fixed[: self.model.idle.size] = self.model.idle
         fixed[course.supports.key] = True
         value[course.supports.key] = course.supports.at(target, course.clock)
         return fixed, value

@@ -6,7 +6,6 @@ bodies share are linear conditions on them. What is left over is what moves free
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -275,8 +274,3 @@ def _axis(vector: Array) -> str:
             return name
     unit = unit * np.sign(unit[int(np.argmax(np.abs(unit)))])
     return "(" + ", ".join(f"{x + 0.0:.3g}" for x in unit) + ")"
-
-
-def used_by_equations(model: Model) -> Sequence[int]:
-    """Nodal freedoms that appear in an equation or a rigid body."""
-    return [at for terms, _ in [*model.equations, *model.rigid_equations] for at, _ in terms]

@@ -365,29 +365,3 @@ def galerkin(of, arm, members, member_start, begin, column, data, slot, out, fir
                     block[3, b] += y * w - z * v
                     block[4, b] += z * u - x * w
                     block[5, b] += x * v - y * u
-
-
-# --- vectors of GMRES
-
-
-@njit(**FAST)
-def products(basis, count, w, out, first, last):
-    """out (count,) = the parts of basis[i] . w on a range of entries."""
-    for i in range(count):
-        total = 0.0
-        for k in range(first, last):
-            total += basis[i, k] * w[k]
-        out[i] = total
-
-
-@njit(**FAST)
-def subtract(basis, count, amount, w, first, last):
-    """w -= sum of amount[i] basis[i] on a range of entries; returns the part of w . w."""
-    for i in range(count):
-        factor = amount[i]
-        for k in range(first, last):
-            w[k] -= factor * basis[i, k]
-    total = 0.0
-    for k in range(first, last):
-        total += w[k] * w[k]
-    return total

@@ -32,8 +32,7 @@ OPTIONS: dict[str, Any] = {
     "_nrt": False,
 }
 
-# Voigt index of the tensor component (i, j), and back; order xx yy zz xy yz xz
-VOIGT_OF = np.array([[0, 3, 5], [3, 1, 4], [5, 4, 2]], dtype=np.int64)
+# row and column of each Voigt component; order xx yy zz xy yz xz
 ROW_OF = np.array([0, 1, 2, 0, 1, 0], dtype=np.int64)
 COLUMN_OF = np.array([0, 1, 2, 1, 2, 2], dtype=np.int64)
 
