@@ -93,7 +93,10 @@ def specimen_bench(mesh: meshes.SegmentMesh) -> Bench:
     thin = np.array([name.rpartition(".")[2] in BENDING for name in mesh.region_names])
     formulation[thin[mesh.region]] = fem.FORMULATIONS["enhanced"]
     volume = fem.discretise(mesh.points_mm, mesh.cells).weight.sum(axis=1)
-    field = materials.bone_field(mesh.region_names, mesh.region, mesh.density_g_per_cc, np.cbrt(volume))
+    share = {level: body.shell_share for level, body in mesh.bodies.items()}
+    field = materials.bone_field(
+        mesh.region_names, mesh.region, mesh.density_g_per_cc, np.cbrt(volume), shell_share=share
+    )
     return mount(mesh, field, formulation)
 
 

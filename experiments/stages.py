@@ -38,7 +38,7 @@ Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
 FRACTURE_STEPS = (0.004, 0.015)  # first and longest, shares of the body's height
-FRACTURE_ITERATIONS = 7.0  # of Newton's method, that a step of the right length takes
+FRACTURE_ITERATIONS = 5.0  # of Newton's method, that a step of the right length takes
 FRACTURE_ACCURACY = 2e-4
 UNLOADING_SHARE = 5e-4  # of the body's height, before force control takes over
 SEED_ML = 0.6  # volume of a deflated balloon with its channel
@@ -216,7 +216,7 @@ def _reduce(stage: plan.ReduceStage, bench: Bench, controls: Controls) -> Runnin
     peak = 0.0
     for step in fem.march(bench.structure, bench.state, load, end, controls.solver, settings):
         if step.equilibrium.state.pressure_mpa.max() > stage.balloon_pressure_limit_mpa:
-            bench = yield from _to_pressure(bench, stage, controls)
+            bench = yield from _to_pressure(bench, stage, step.equilibrium.state.pressure_mpa, controls)
             break
         bench = bench.after(step)
         peak = max(peak, float(bench.state.pressure_mpa.max()))
@@ -274,11 +274,18 @@ def _pressure_load(bench: Bench, stage: plan.ReduceStage | plan.DeflateStage, pr
     return replace(load, fixed=fixed, value=value)
 
 
-def _to_pressure(bench: Bench, stage: plan.ReduceStage, controls: Controls) -> Generator[Solved, None, Bench]:
-    """From the last step below the limit up to the limit, under pressure control."""
-    limit = np.full(len(bench.structure.cavities), stage.balloon_pressure_limit_mpa)
-    start = _pressure_load(bench, stage, bench.state.pressure_mpa)
-    end = _pressure_load(bench, stage, limit)
+def _to_pressure(
+    bench: Bench, stage: plan.ReduceStage, beyond_mpa: Array, controls: Controls
+) -> Generator[Solved, None, Bench]:
+    """From the last step below the limit to where the first balloon reaches it, under pressure control.
+
+    ``beyond_mpa`` (b,) are the pressures a volume step later; the others stop on their way there.
+    """
+    before = bench.state.pressure_mpa
+    first = int(np.argmax(beyond_mpa))
+    way = (stage.balloon_pressure_limit_mpa - before[first]) / (beyond_mpa[first] - before[first])
+    start = _pressure_load(bench, stage, before)
+    end = _pressure_load(bench, stage, before + way * (beyond_mpa - before))
     for step in fem.march(bench.structure, bench.state, start, end, controls.solver, controls.march):
         bench = bench.after(step)
         yield _balloon_row(bench, step.equilibrium, 1.0)

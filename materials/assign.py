@@ -152,6 +152,7 @@ def bone_field(
     density_g_per_cc: Floats,
     cell_size_mm: Floats,
     *,
+    shell_share: Mapping[str, float] | None = None,
     cards: Mapping[str, str | Card] | None = None,
     n_points: int = 8,
 ) -> MaterialField:
@@ -163,6 +164,9 @@ def bone_field(
         Names, and index into them of every cell, (m,). What follows the last dot of a name chooses the card.
     density_g_per_cc, cell_size_mm
         (m,) each, see `bone_rows`. The shell's modulus follows the mean trabecular density of its level.
+    shell_share
+        Share of cortex in the shell cells of each level; trabecular bone of the level's mean density fills the rest,
+        in parallel. Default: all cortex.
     cards
         Other cards than `DEFAULT_CARDS`, by kind of region: {"trabecular": card or its name}.
     n_points
@@ -185,15 +189,32 @@ def bone_field(
             raise MaterialError(
                 f"region {name!r} has no card; give cards={{{part!r}: ...}}, known: {', '.join(chosen)}"
             )
-        choice = chosen[part]
-        card = load_card(choice) if isinstance(choice, str) else choice
+        card = _card(chosen[part])
         if card.law is CRUSHABLE_BONE:
             vbmd = _level_vbmd(level, region_names, region, density_g_per_cc, volume)
             rows = bone_rows(card, density_g_per_cc[cells], cell_size_mm[cells], vbmd)
+            share = (shell_share or {}).get(level, 1.0)
+            if part == "shell" and share < 1.0:
+                filler = _card(chosen["trabecular"])
+                rows = _in_parallel(share, rows, bone_rows(filler, vbmd / MG_PER_G, cell_size_mm[cells]))
         else:
             rows = np.tile(card.row(), (cells.size, 1))
         blocks.append(Block(card.law, cells, rows))
     return MaterialField(tuple(blocks), region.size, n_points)
+
+
+def _card(choice: str | Card) -> Card:
+    return load_card(choice) if isinstance(choice, str) else choice
+
+
+def _in_parallel(share: float, rows: Floats, filler: Floats) -> Floats:
+    """Rows (k, p) of bone, a share of whose section carries as `rows` say and the rest as `filler` does."""
+    names = [parameter.name for parameter in CRUSHABLE_BONE.parameters]
+    mixed = rows.copy()
+    for name in ("axial_modulus_mpa", "yield_stress_mpa"):
+        place = names.index(name)
+        mixed[:, place] = share * rows[:, place] + (1.0 - share) * filler[:, place]
+    return mixed
 
 
 def cement_parameters(cement: Card | str, share: ArrayLike, in_bone: NDArray[np.bool_]) -> tuple[Law, Floats]:
@@ -213,7 +234,7 @@ def cement_parameters(cement: Card | str, share: ArrayLike, in_bone: NDArray[np.
     MaterialError
         The card is no cement (it has no Young's modulus), or a share lies outside (0, 1].
     """
-    card = load_card(cement) if isinstance(cement, str) else cement
+    card = _card(cement)
     shares = np.asarray(share, dtype=np.float64)
     if np.any(~((shares > 0.0) & (shares <= 1.0))):
         raise MaterialError(f"share of cement from {shares.min():g} to {shares.max():g}; it must lie in (0, 1]")

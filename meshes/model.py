@@ -64,6 +64,8 @@ class Body:
         Volume of the bony regions.
     gauges
         ``"anterior"``, ``"middle"``, ``"posterior"``.
+    shell_share
+        Share of the shell cells' thickness that is cortex; trabecular bone fills the rest.
     """
 
     level: str
@@ -74,6 +76,7 @@ class Body:
     height_mm: float
     volume_mm3: float
     gauges: dict[str, Gauge]
+    shell_share: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,10 @@ from kyphos.meshes.model import (
     gauge_height_mm,
 )
 
+WALL_MM = 1.2
+"""Least thickness of the wall's cells: the shell and the struts that root in it over one trabecular spacing (about
+0.8 mm, assumed). A continuum of trabeculae says nothing about shorter waves, yet a bare shell of 0.4 mm would fold in
+waves of 4 mm, which only elements below 1 mm resolve; so its share of the wall is smeared over that thickness."""
 POT_MM = 4.0  # pot thickness over the highest point of the rim
 CORE = 0.60  # half-side of the core block in the unit disc
 ROUNDING = 0.5  # 0: square core, 1: round core
@@ -85,7 +89,7 @@ def sweep_body(shape: BodyShape, level: str, element_size_mm: float) -> SegmentM
     side = 2 * max(2, round(np.sqrt(area_mm2 / 2.0) / element_size_mm / 2.0))
     section = _section(side, (side + 2) // 4)
     stack, layers = _stack(shape, section, half_axes, element_size_mm)
-    return _assemble(level, section, stack, layers)
+    return _assemble(level, section, stack, layers, shape.shell_thickness_mm / _wall_mm(shape))
 
 
 def _section(side: int, rings: int) -> _Section:
@@ -129,11 +133,16 @@ def _place(shape: BodyShape, section: _Section, half_axes: Floats, fraction: flo
 
 
 def _shell_radii_mm(shape: BodyShape, theta: Floats, fraction: float) -> tuple[Floats, Floats]:
-    """Outer and inner radius (k,) of the cortical shell, its thickness measured along the wall's normal."""
+    """Outer and inner radius (k,) of the wall, its thickness measured along its normal."""
     step = 1e-3
     outer = shape.outline_mm(theta, fraction)
     slope = (shape.outline_mm(theta + step, fraction) - shape.outline_mm(theta - step, fraction)) / (2 * step)
-    return outer, outer - shape.shell_thickness_mm * np.sqrt(1.0 + (slope / outer) ** 2)
+    return outer, outer - _wall_mm(shape) * np.sqrt(1.0 + (slope / outer) ** 2)
+
+
+def _wall_mm(shape: BodyShape) -> float:
+    """Thickness of the wall's cells, mm."""
+    return max(shape.shell_thickness_mm, WALL_MM)
 
 
 def _stack(
@@ -168,7 +177,7 @@ def _pot(surface: Floats, plane_mm: float, count: int) -> list[Floats]:
     return [np.column_stack([surface[:, :2], z]) for z in heights]
 
 
-def _assemble(level: str, section: _Section, stack: Floats, layers: tuple[int, int]) -> SegmentMesh:
+def _assemble(level: str, section: _Section, stack: Floats, layers: tuple[int, int], shell_share: float) -> SegmentMesh:
     """Cells, regions, sets and the body frame of a stack of node layers."""
     pots, bony = layers
     points = stack.reshape(-1, 3)
@@ -195,7 +204,7 @@ def _assemble(level: str, section: _Section, stack: Floats, layers: tuple[int, i
     node_sets, face_sets = _sets(level, section, flat, layers)
     all_cells, region = np.vstack(cells), np.concatenate(regions).astype(np.int16)
     bone = all_cells[region < len(BONY_PARTS)]
-    body = _body(level, points, bone, node_sets)
+    body = _body(level, points, bone, node_sets, shell_share)
     density = np.full(len(all_cells), np.nan)
     return SegmentMesh(points, all_cells, region, names, density, node_sets, face_sets, {level: body})
 
@@ -230,7 +239,7 @@ def _sets(
     return nodes, faces | {f"{level}.wall": np.vstack(wall)}
 
 
-def _body(level: str, points: Floats, bone: Ints, node_sets: dict[str, Ints]) -> Body:
+def _body(level: str, points: Floats, bone: Ints, node_sets: dict[str, Ints], shell_share: float) -> Body:
     """Frame, sizes and gauges of the body whose bony cells (b, 8) are given."""
     volumes = cell_volumes_mm3(points, bone)
     centre = volumes @ cell_centroids_mm(points, bone) / volumes.sum()
@@ -238,7 +247,7 @@ def _body(level: str, points: Floats, bone: Ints, node_sets: dict[str, Ints]) ->
     gauges = _gauges(points, node_sets[f"{level}.superior_endplate"], node_sets[f"{level}.inferior_endplate"])
     height_mm = float(np.mean([gauge_height_mm(gauge, points) for gauge in gauges.values()]))
     width_mm, depth_mm = float(high[0] - low[0]), float(high[1] - low[1])
-    return Body(level, centre, np.eye(3), width_mm, depth_mm, height_mm, float(volumes.sum()), gauges)
+    return Body(level, centre, np.eye(3), width_mm, depth_mm, height_mm, float(volumes.sum()), gauges, shell_share)
 
 
 def _gauges(points: Floats, superior: Ints, inferior: Ints) -> dict[str, Gauge]:

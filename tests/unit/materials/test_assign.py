@@ -64,6 +64,14 @@ def test_the_shell_of_a_field_uses_the_trabecular_density_of_its_level():
     assert bone.parameters[bone.cells == 2, 0] == pytest.approx(8350.0)  # mean of 80 and 120
 
 
+def test_trabecular_bone_fills_what_the_shell_leaves_of_its_cells():
+    field = bone_field(NAMES, REGION, DENSITY, SIZE, shell_share={"L1": 0.25})
+    bone = next(block for block in field.blocks if block.law is CRUSHABLE_BONE)
+    wall = bone.parameters[bone.cells == 2]
+    assert column(wall, "axial_modulus_mpa") == pytest.approx(0.25 * 8350.0 + 0.75 * 2980.0 * 0.1**1.05)
+    assert column(wall, "yield_stress_mpa") == pytest.approx(0.25 * 0.0084 * 8350.0 + 0.75 * 37.4 * 0.1**1.39)
+
+
 def test_cards_can_be_chosen():
     stiff = load_card("endplate").with_values(youngs_modulus_mpa=2000.0)
     field = bone_field(NAMES, REGION, DENSITY, SIZE, cards={"superior_endplate": stiff, "superior_pot": "pmma"})

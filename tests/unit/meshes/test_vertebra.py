@@ -75,15 +75,21 @@ def test_third_local_axis_runs_outwards_through_shell_and_endplates(l1):
     assert 2 * np.linalg.norm(third[top], axis=1) == pytest.approx(0.5, rel=0.02)
 
 
-def test_shell_has_its_thickness_along_the_normal_of_the_wall(l1):
+def test_the_wall_has_its_thickness_along_its_normal_and_knows_its_share_of_cortex(l1):
     shell = l1.cells[l1.cells_in("L1.shell")]
     centres = l1.points_mm[shell[:, :4]].mean(axis=1)
     normals = outward_area(l1.points_mm, shell[:, 4:])
     normals[:, 2] = 0.0  # the thickness is a horizontal one
     normals /= np.linalg.norm(normals, axis=1)[:, None]
     through = np.einsum("mi,mi->m", l1.points_mm[shell[:, 4:]].mean(axis=1) - centres, normals)
-    assert np.mean(through) == pytest.approx(0.38, rel=0.02)
-    assert through == pytest.approx(0.38, rel=0.08)
+    assert np.mean(through) == pytest.approx(1.2, rel=0.02)
+    assert through == pytest.approx(1.2, rel=0.08)
+    assert l1.bodies["L1"].shell_share == pytest.approx(0.38 / 1.2)
+
+
+def test_a_shell_thicker_than_the_wall_is_all_cortex():
+    thick = replace(meshes.default_dimensions("L1"), shell_thickness_mm=1.4)
+    assert meshes.build_body("L1", thick, element_size_mm=3.0).bodies["L1"].shell_share == 1.0
 
 
 def test_dimensions_come_out_as_they_went_in():
