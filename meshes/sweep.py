@@ -164,7 +164,7 @@ def _stack(
             raise MeshError("the endplates nearly touch at the rim; lower the concavity or raise the heights")
         z = bottom + within * plate_mm + share * (top - bottom - 2 * within * plate_mm)
         layers.append(np.column_stack([xy, z]))
-    pots = max(2, round(POT_MM / element_size_mm))
+    pots = max(1, round(POT_MM / (2.0 * element_size_mm)))
     lower = _pot(layers[0], layers[0][:, 2].min() - POT_MM, pots)[::-1]
     upper = _pot(layers[-1], layers[-1][:, 2].max() + POT_MM, pots)
     return np.array([*lower, *layers, *upper]), (pots, count + 2)
