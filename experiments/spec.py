@@ -207,11 +207,16 @@ def _absolute_paths(tables: dict[str, object], folder: Path, typed: set[toml_tex
     specimen = tables.get("specimen")
     if not isinstance(specimen, dict):
         return
-    for key in ("scan", "labels"):
+    for key in ("scan", "labels", "hu_calibration"):
         value = specimen.get(key)
-        if isinstance(value, str) and not value.startswith("sample:"):
+        if isinstance(value, str) and not value.startswith("sample:") and _is_path(key, value):
             start = Path.cwd() if ("specimen", key) in typed else folder
             specimen[key] = str((start / value).resolve())
+
+
+def _is_path(key: str, value: str) -> bool:
+    """A calibration is the name of a card unless it ends in .toml; the others are files."""
+    return key != "hu_calibration" or value.endswith(".toml")
 
 
 def _place(

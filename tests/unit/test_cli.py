@@ -121,6 +121,27 @@ def test_protocols_are_listed_and_printed(invoke):
 def test_cards_are_listed_and_printed(invoke):
     assert "pmma" in invoke("materials").stdout.split()
     assert "youngs_modulus_mpa" in invoke("materials", "pmma").stdout
+    assert "Ligaments" in invoke("materials").stdout.splitlines()
+    assert "no law uses it yet" in invoke("materials", "ligament-all").stdout
+
+
+def test_density_by_name_is_resolved_in_the_dry_run(invoke, tmp_path):
+    (tmp_path / "mine.toml").write_text('[specimen]\nbone = "severe"\n', encoding="utf-8")
+    shown = tomllib.loads(invoke("run", "mine.toml", "--dry-run").stdout)
+    assert shown["specimen"]["vbmd_mg_per_cc"] == 56.0
+    assert not {"bone", "t_score"} & set(shown["specimen"])
+
+
+def test_a_scan_in_hu_needs_a_card_that_calibrates(invoke, tmp_path):
+    for name in ("ct", "labels"):
+        (tmp_path / f"{name}.nii.gz").touch()
+    text = '[specimen]\nscan = "ct.nii.gz"\nlabels = "labels.nii.gz"\nhu_calibration = "{}"\n'
+    for card, code in (("hu-120kvp", 0), ("pmma", 2), ("hu-120kv", 2)):
+        (tmp_path / "mine.toml").write_text(text.format(card), encoding="utf-8")
+        done = invoke("check", "mine.toml")
+        assert done.exit_code == code, done.output
+        assert "Traceback" not in done.stderr
+    assert "did you mean 'hu-120kvp'" in done.stderr
 
 
 def test_a_run_prints_numbers_on_stdout_and_progress_on_stderr(invoke, fake_run, tmp_path):
