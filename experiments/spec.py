@@ -17,6 +17,7 @@ from kyphos.experiments import toml_text
 from kyphos.experiments.explain import explain
 from kyphos.experiments.plan import VOXEL_KINDS, AnyStage, Stage, VoxelStage, default_shape, expand
 from kyphos.experiments.tables import (
+    CARD_REGIONS,
     Cement,
     Cycling,
     Fracture,
@@ -207,7 +208,7 @@ def _absolute_paths(tables: dict[str, object], folder: Path, typed: set[toml_tex
     specimen = tables.get("specimen")
     if not isinstance(specimen, dict):
         return
-    for key in ("scan", "labels", "hu_calibration"):
+    for key in ("scan", "labels", "hu_calibration", *CARD_REGIONS):
         value = specimen.get(key)
         if isinstance(value, str) and not value.startswith("sample:") and _is_path(key, value):
             start = Path.cwd() if ("specimen", key) in typed else folder
@@ -215,8 +216,8 @@ def _absolute_paths(tables: dict[str, object], folder: Path, typed: set[toml_tex
 
 
 def _is_path(key: str, value: str) -> bool:
-    """A calibration is the name of a card unless it ends in .toml; the others are files."""
-    return key != "hu_calibration" or value.endswith(".toml")
+    """Scan and labels are files; what names a card is one if it ends in .toml."""
+    return key in ("scan", "labels") or value.endswith(".toml")
 
 
 def _place(
@@ -255,6 +256,11 @@ def _check_voxel_study(spec: StudySpec) -> None:
         raise ValueError(
             f"[{tables[0]}] is for a meshed body; a study with stages of the kinds {kinds} has none of the tables "
             f"{', '.join(SHORTHAND)}; remove it"
+        )
+    cards = [key for key in CARD_REGIONS if getattr(spec.specimen, key) is not None]
+    if cards:
+        raise ValueError(
+            f"specimen.{cards[0]} is for a meshed body; a stage of the kinds {kinds} has its own key, bone"
         )
     if spec.specimen.scan is None:
         raise ValueError(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kyphos.experiments.spec import StudySpec
-from kyphos.experiments.tables import Specimen
+from kyphos.experiments.tables import CARD_REGIONS, Specimen
 
 if TYPE_CHECKING:
     from kyphos.meshes import SegmentMesh, VoxelImage
@@ -36,6 +36,12 @@ def build_mesh(spec: StudySpec) -> SegmentMesh:
         mesh = _parametric(spec.specimen, spec.mesh.element_size_mm)
     meshes.check_quality(mesh)
     return mesh
+
+
+def bone_cards(specimen: Specimen) -> dict[str, str]:
+    """Part of a vertebral body -> name of the card that the study gives it; for ``materials.bone_field``."""
+    named = {key: getattr(specimen, key) for key in CARD_REGIONS}
+    return {part: card for key, card in named.items() if card is not None for part in CARD_REGIONS[key]}
 
 
 def mesh_facts(mesh: SegmentMesh) -> dict[str, Any]:

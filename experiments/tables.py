@@ -79,6 +79,11 @@ class Specimen(Table):
         le=0.8,
         description="coefficient of variation of local density; default 0.2 without a scan",
     )
+    trabecular_card: str | None = Field(
+        default=None, min_length=1, description="another card of its bone than trabecular, as trabecular-morgan"
+    )
+    shell_card: str | None = Field(default=None, min_length=1, description="another card than shell")
+    endplate_card: str | None = Field(default=None, min_length=1, description="another card than endplate")
     seed: Count = Field(default=1, ge=0, le=2**31 - 1, description="of every random field")
     sex: Literal["female", "male"] | None = Field(default=None, description="of the default sizes; default female")
     scan: str | None = Field(
@@ -147,6 +152,14 @@ class Specimen(Table):
 
 
 _DENSITIES = ("vbmd_mg_per_cc", "bone", "t_score")
+
+
+CARD_REGIONS = {
+    "trabecular_card": ("trabecular",),
+    "shell_card": ("shell",),
+    "endplate_card": ("superior_endplate", "inferior_endplate"),
+}
+"""Key of the specimen -> the parts of a vertebral body that the card is for."""
 
 
 def _check_levels(levels: tuple[str, ...], treated: str) -> None:

@@ -9,7 +9,7 @@ from kyphos.errors import MaterialError
 from .data import FIBRE_PAIRS, GRADES
 from .library import Card, Constant, load_card
 
-_DEGENERATING = {
+_DEGENERATING: dict[str, dict[str, tuple[str, ...]]] = {
     "nucleus": {"nucleus_shear": ("c10_mpa", "c01_mpa"), "nucleus_bulk": ("bulk_modulus_mpa",)},
     "annulus-ground": {"ground": ("c10_mpa", "c01_mpa")},
     "annulus-fibres": {"fibre": tuple(f"modulus_pair_{pair}_mpa" for pair in FIBRE_PAIRS)},

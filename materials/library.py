@@ -316,7 +316,7 @@ def describe_library() -> str:
 
 
 def _first_sentence(card: Card) -> str:
-    return re.split(r"[;:.](?: |$)", card.meaning, maxsplit=1)[0]
+    return re.split(r"[;.](?: |$)", card.meaning, maxsplit=1)[0]
 
 
 def usage(card: Card) -> str:

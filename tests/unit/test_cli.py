@@ -91,6 +91,8 @@ def test_check_counts_the_stages(invoke):
         (["run", "kyphoplasti-pmma"], "did you mean"),
         (["run", STUDY, "--set", "cement.volume=3"], "did you mean 'volume_ml'"),
         (["run", "kyphoplasty-pmma-L1", "--set", "cement.card=glue"], "glue"),
+        (["check", STUDY, "--set", "specimen.shell_card=ligament-all"], "'ligament-all' (Ligament) is no material by"),
+        (["check", STUDY, "--set", "specimen.trabecular_card=trabecular-morgen"], "did you mean 'trabecular-morgan'"),
         (["protocols", "nothing"], "neither a file nor a built-in study"),
         (["materials", "glue"], "glue"),
         (["mesh", STUDY, "--out", "mesh.stl"], "only .vtu is written; try --out mesh.vtu"),

@@ -11,6 +11,7 @@ from kyphos.errors import StudyError
 from kyphos.experiments import list_protocols, protocol_text, read_study, study_hash, to_toml
 from kyphos.experiments.explain import unit_of
 from kyphos.experiments.spec import StudySpec
+from kyphos.experiments.specimen import bone_cards
 from kyphos.experiments.tables import Bone
 
 
@@ -100,6 +101,19 @@ def test_the_names_of_bones_are_those_of_the_card():
     from kyphos.materials import BONE_CLASSES
 
     assert get_args(Bone) == BONE_CLASSES
+
+
+def test_a_study_chooses_the_cards_of_its_bone(study):
+    assert bone_cards(study("").specimen) == {}
+    chosen = study('[specimen]\ntrabecular_card = "trabecular-morgan"\nendplate_card = "mine.toml"').specimen
+    cards = bone_cards(chosen)
+    assert cards["trabecular"] == "trabecular-morgan"
+    assert set(cards) == {"trabecular", "superior_endplate", "inferior_endplate"}
+    assert Path(cards["superior_endplate"]).is_absolute()
+    other = study_hash(study('[specimen]\nshell_card = "shell-scaled"'))
+    assert other != study_hash(study(""))
+    with pytest.raises(StudyError, match="shell_card is for a meshed body"):
+        read_study("ct-strength", ["specimen.shell_card=shell-scaled"])
 
 
 def test_a_calibration_is_a_card_by_name_or_by_path(tmp_path):
