@@ -97,6 +97,12 @@ def test_density_by_number_name_or_t_score_is_one_number(study, key, vbmd):
     assert study(to_toml(spec)) == spec
 
 
+def test_a_built_in_study_takes_another_bone():
+    assert read_study("untreated-L1").specimen.vbmd_mg_per_cc == 80.0
+    assert read_study("untreated-L1", ["specimen.bone=severe"]).specimen.vbmd_mg_per_cc == 56.0
+    assert read_study("untreated-L1", ["specimen.vbmd_mg_per_cc=60.0"]).specimen.vbmd_mg_per_cc == 60.0
+
+
 def test_the_names_of_bones_are_those_of_the_card():
     from kyphos.materials import BONE_CLASSES
 
