@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from .plan import CementStage, ReduceStage, Stage
 from .progress import Reporter, SilentReporter, Step
 from .result import Result, load_result
 from .spec import StudySpec
-from .specimen import build_mesh, mesh_facts
+from .specimen import bone_cards, build_mesh, mesh_facts
 from .stages import SEED_ML, Ended, Solved, run_stage
 from .store import HistoryRow, Outcome, RunStore, open_run, outcome_entries
 from .strength_run import run_voxel_study
@@ -55,7 +56,7 @@ def run_study(spec: StudySpec, out: Path, *, resume: bool = False, reporter: Rep
         return run_voxel_study(spec, out, listener, resume=resume)
     fem.use_threads(spec.solver.threads)
     mesh = build_mesh(spec)
-    bench = specimen_bench(mesh)
+    bench = specimen_bench(mesh, bone_cards(spec.specimen))
     _check_volumes(spec, bench)
     store = open_run(out, spec, resume=resume)
     with store.session(), fem.tuned_process():
@@ -87,15 +88,15 @@ def _whereabouts(node: int | None, mesh: meshes.SegmentMesh) -> str:
     return f" Point {node} lies in {' and '.join(regions)}, at ({x:.1f}, {y:.1f}, {z:.1f}) mm in the mesh."
 
 
-def specimen_bench(mesh: meshes.SegmentMesh) -> Bench:
-    """Put a meshed specimen with its bone between the platens."""
+def specimen_bench(mesh: meshes.SegmentMesh, cards: Mapping[str, str] | None = None) -> Bench:
+    """Put a meshed specimen with its bone between the platens; ``cards`` as for ``materials.bone_field``."""
     formulation = np.full(len(mesh.cells), fem.FORMULATIONS["mean_dilatation"], dtype=np.int8)
     thin = np.array([name.rpartition(".")[2] in BENDING for name in mesh.region_names])
     formulation[thin[mesh.region]] = fem.FORMULATIONS["enhanced"]
     volume = fem.discretise(mesh.points_mm, mesh.cells).weight.sum(axis=1)
     share = {level: body.shell_share for level, body in mesh.bodies.items()}
     field = materials.bone_field(
-        mesh.region_names, mesh.region, mesh.density_g_per_cc, np.cbrt(volume), shell_share=share
+        mesh.region_names, mesh.region, mesh.density_g_per_cc, np.cbrt(volume), shell_share=share, cards=cards
     )
     return mount(mesh, field, formulation)
 

@@ -17,6 +17,7 @@ from kyphos.experiments import toml_text
 from kyphos.experiments.explain import explain
 from kyphos.experiments.plan import VOXEL_KINDS, AnyStage, Stage, VoxelStage, default_shape, expand
 from kyphos.experiments.tables import (
+    CARD_REGIONS,
     Cement,
     Cycling,
     Fracture,
@@ -207,11 +208,16 @@ def _absolute_paths(tables: dict[str, object], folder: Path, typed: set[toml_tex
     specimen = tables.get("specimen")
     if not isinstance(specimen, dict):
         return
-    for key in ("scan", "labels"):
+    for key in ("scan", "labels", "hu_calibration", *CARD_REGIONS):
         value = specimen.get(key)
-        if isinstance(value, str) and not value.startswith("sample:"):
+        if isinstance(value, str) and not value.startswith("sample:") and _is_path(key, value):
             start = Path.cwd() if ("specimen", key) in typed else folder
             specimen[key] = str((start / value).resolve())
+
+
+def _is_path(key: str, value: str) -> bool:
+    """Scan and labels are files; what names a card is one if it ends in .toml."""
+    return key in ("scan", "labels") or value.endswith(".toml")
 
 
 def _place(
@@ -250,6 +256,11 @@ def _check_voxel_study(spec: StudySpec) -> None:
         raise ValueError(
             f"[{tables[0]}] is for a meshed body; a study with stages of the kinds {kinds} has none of the tables "
             f"{', '.join(SHORTHAND)}; remove it"
+        )
+    cards = [key for key in CARD_REGIONS if getattr(spec.specimen, key) is not None]
+    if cards:
+        raise ValueError(
+            f"specimen.{cards[0]} is for a meshed body; a stage of the kinds {kinds} has its own key, bone"
         )
     if spec.specimen.scan is None:
         raise ValueError(

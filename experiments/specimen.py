@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kyphos.experiments.spec import StudySpec
-from kyphos.experiments.tables import Specimen
+from kyphos.experiments.tables import CARD_REGIONS, Specimen
 
 if TYPE_CHECKING:
     from kyphos.meshes import SegmentMesh, VoxelImage
@@ -30,11 +30,18 @@ def build_mesh(spec: StudySpec) -> SegmentMesh:
         return meshes.voxel_mesh(voxels, voxels.labels > 0, spec.specimen.treated)
     if spec.specimen.scan is not None:
         image, labels = scan_paths(spec)
-        mesh = meshes.body_from_ct(image, labels, spec.specimen.treated, spec.mesh.element_size_mm)
+        line = _hu_line(spec.specimen)
+        mesh = meshes.body_from_ct(image, labels, spec.specimen.treated, spec.mesh.element_size_mm, hu_line=line)
     else:
         mesh = _parametric(spec.specimen, spec.mesh.element_size_mm)
     meshes.check_quality(mesh)
     return mesh
+
+
+def bone_cards(specimen: Specimen) -> dict[str, str]:
+    """Part of a vertebral body -> name of the card that the study gives it; for ``materials.bone_field``."""
+    named = {key: getattr(specimen, key) for key in CARD_REGIONS}
+    return {part: card for key, card in named.items() if card is not None for part in CARD_REGIONS[key]}
 
 
 def mesh_facts(mesh: SegmentMesh) -> dict[str, Any]:
@@ -52,7 +59,17 @@ def read_voxels(spec: StudySpec) -> VoxelImage:
     """Return the study's scan as cubes of its element size; DataError if it cannot be used, or has no caps."""
     from kyphos import meshes
 
-    return meshes.voxel_image(meshes.read_scan(*scan_paths(spec)), spec.mesh.element_size_mm)
+    scan = meshes.read_scan(*scan_paths(spec), hu_line=_hu_line(spec.specimen))
+    return meshes.voxel_image(scan, spec.mesh.element_size_mm)
+
+
+def _hu_line(specimen: Specimen) -> tuple[float, float] | None:
+    """Slope and offset that turn the scan's HU into mg/cm3; None for a scan that is in mg/cm3."""
+    if specimen.hu_calibration is None:
+        return None
+    from kyphos.materials import hu_line
+
+    return hu_line(specimen.hu_calibration)
 
 
 def _parametric(specimen: Specimen, element_size_mm: float) -> SegmentMesh:

@@ -8,12 +8,14 @@ from pydantic import AfterValidator, AllowInfNan, BaseModel, ConfigDict, Field, 
 
 LEVELS = tuple(f"T{n}" for n in range(1, 13)) + tuple(f"L{n}" for n in range(1, 6))
 SAMPLES = ("verse004_L2",)
+DEFAULT_VBMD_MG_PER_CC = 80.0
 SMALLEST_FORCE_N = 5.0
 
 Kind = Literal["kyphoplasty", "vertebroplasty", "none"]
 Approach = Literal["bipedicular", "unipedicular"]
 Shape = Literal["bolus", "interdigitated"]
 Method = Literal["jump", "direct"]
+Bone = Literal["normal", "osteopenic", "osteoporotic", "severe"]
 
 
 def _zero_or_a_real_force(value: float) -> float:
@@ -65,7 +67,11 @@ class Specimen(Table):
         default=None,
         ge=20,
         le=400,
-        description="mean trabecular mineral density (QCT); default 80 without a scan",
+        description="mean trabecular mineral density (QCT); default 80 without a scan, bone or t_score",
+    )
+    bone: Bone | None = Field(default=None, description="density by name, in place of vbmd_mg_per_cc")
+    t_score: Number | None = Field(
+        default=None, ge=-4.5, le=4, description="density by T-score (DXA), in place of vbmd_mg_per_cc"
     )
     density_cv: Number | None = Field(
         default=None,
@@ -73,9 +79,19 @@ class Specimen(Table):
         le=0.8,
         description="coefficient of variation of local density; default 0.2 without a scan",
     )
+    trabecular_card: str | None = Field(
+        default=None, min_length=1, description="another card of its bone than trabecular, as trabecular-morgan"
+    )
+    shell_card: str | None = Field(default=None, min_length=1, description="another card than shell")
+    endplate_card: str | None = Field(default=None, min_length=1, description="another card than endplate")
     seed: Count = Field(default=1, ge=0, le=2**31 - 1, description="of every random field")
     sex: Literal["female", "male"] | None = Field(default=None, description="of the default sizes; default female")
-    scan: str | None = Field(default=None, description='"sample:NAME", or a density image (NIfTI, mg/cm3)')
+    scan: str | None = Field(
+        default=None, description='"sample:NAME", or a CT (NIfTI, mg/cm3; with hu_calibration: HU)'
+    )
+    hu_calibration: str | None = Field(
+        default=None, min_length=1, description="the scan is in HU: the card that turns HU into density"
+    )
     labels: str | None = Field(default=None, description="label map of the scan (NIfTI)")
     posterior: Annotated[bool, Strict()] = Field(default=False, description="with posterior elements and ligaments")
     dimensions: Dimensions | None = Field(default=None, description="sizes that differ from the level's defaults")
@@ -91,24 +107,59 @@ class Specimen(Table):
         if "treated" not in filled and isinstance(levels, list | tuple) and len(levels) == 1:
             filled["treated"] = str(levels[0])
         if filled.get("scan") is None:
-            filled = {"vbmd_mg_per_cc": 80.0, "density_cv": 0.2, "sex": "female", **filled}
+            filled = {"density_cv": 0.2, "sex": "female", **filled}
+            if all(filled.get(key) is None for key in _DENSITIES):
+                filled["vbmd_mg_per_cc"] = DEFAULT_VBMD_MG_PER_CC
         return filled
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
         _check_levels(self.levels, self.treated)
         if self.scan is None:
-            if self.labels is not None:
-                raise ValueError("labels is given without scan; name the image too")
+            for key in ("labels", "hu_calibration"):
+                if getattr(self, key) is not None:
+                    raise ValueError(f"{key} is given without scan; name the image too")
+            self._resolve_density()
             return self
-        _check_scan(self.scan, self.labels)
-        for key in ("vbmd_mg_per_cc", "density_cv", "sex", "dimensions"):
+        _check_scan(self.scan, self.labels, self.hu_calibration)
+        for key in (*_DENSITIES, "density_cv", "sex", "dimensions"):
             if getattr(self, key) is not None:
                 raise ValueError(
                     f"{key} does not apply when scan is given: sizes and density are read from the scan; "
                     "remove one of the two, or start from a parametric study such as kyphoplasty-pmma-L1"
                 )
         return self
+
+    def _resolve_density(self) -> None:
+        """Put a number in place of a name or a T-score: it is what the resolved study says."""
+        given = [key for key in _DENSITIES if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ValueError(
+                f"{' and '.join(given)} all say how dense the bone is; keep one of {', '.join(_DENSITIES)} "
+                "and remove the rest"
+            )
+        if self.vbmd_mg_per_cc is not None:
+            return
+        from kyphos.materials import vbmd_of_bone, vbmd_of_t_score  # here, because it loads the compiled laws
+
+        if self.bone is not None:
+            vbmd = vbmd_of_bone(self.bone)
+        else:
+            assert self.t_score is not None, "one of the three is given, or the default was filled in"
+            vbmd = vbmd_of_t_score(self.t_score)
+        for key, value in (("vbmd_mg_per_cc", round(vbmd, 6)), ("bone", None), ("t_score", None)):
+            object.__setattr__(self, key, value)
+
+
+_DENSITIES = ("vbmd_mg_per_cc", "bone", "t_score")
+
+
+CARD_REGIONS = {
+    "trabecular_card": ("trabecular",),
+    "shell_card": ("shell",),
+    "endplate_card": ("superior_endplate", "inferior_endplate"),
+}
+"""Key of the specimen -> the parts of a vertebral body that the card is for."""
 
 
 def _check_levels(levels: tuple[str, ...], treated: str) -> None:
@@ -124,7 +175,7 @@ def _check_levels(levels: tuple[str, ...], treated: str) -> None:
         raise ValueError(f"treated = {treated!r} is not among levels; allowed: {', '.join(levels)}")
 
 
-def _check_scan(scan: str, labels: str | None) -> None:
+def _check_scan(scan: str, labels: str | None, hu_calibration: str | None) -> None:
     if not scan.startswith("sample:"):
         if labels is None:
             raise ValueError("scan is given without labels; name its label map too")
@@ -133,6 +184,8 @@ def _check_scan(scan: str, labels: str | None) -> None:
         raise ValueError(f"scan = {scan!r}: no such sample; known: {', '.join(SAMPLES)}")
     if labels is not None:
         raise ValueError("labels does not apply to a sample scan, which brings its own; remove it")
+    if hu_calibration is not None:
+        raise ValueError("hu_calibration does not apply to a sample scan, which is in mg/cm3; remove it")
 
 
 class Fracture(Table):

@@ -7,6 +7,8 @@ if __name__ != "kyphos.materials":
     raise ImportError("import kyphos.materials, not materials: two copies of a class would not match")
 
 from .assign import DEFAULT_CARDS, bone_field, bone_rows, cement_parameters, plastic_bone
+from .data import BONE_CLASSES, DATA_KINDS, DataKind
+from .disc import degenerated
 from .field import Block, MaterialField, Response
 from .lab import Drive, drive, drive_uniaxial
 from .laws import (
@@ -24,10 +26,27 @@ from .laws import (
     Variable,
     plasticity_by_table,
 )
-from .library import PLASTIC_BONE, Card, Constant, describe_card, interdigitated, list_cards, load_card, parse_card
+from .library import (
+    PLASTIC_BONE,
+    Card,
+    Constant,
+    card_from_table,
+    cards_by_group,
+    count_flags,
+    describe_card,
+    describe_library,
+    interdigitated,
+    list_cards,
+    load_card,
+    parse_card,
+    usage,
+)
+from .quality import hu_line, vbmd_of_bone, vbmd_of_t_score
 
 __all__ = [
+    "BONE_CLASSES",
     "CRUSHABLE_BONE",
+    "DATA_KINDS",
     "DEFAULT_CARDS",
     "FATIGUE_ELASTIC",
     "FOAM",
@@ -41,6 +60,7 @@ __all__ = [
     "Block",
     "Card",
     "Constant",
+    "DataKind",
     "Drive",
     "Law",
     "MaterialField",
@@ -49,14 +69,23 @@ __all__ = [
     "Variable",
     "bone_field",
     "bone_rows",
+    "card_from_table",
+    "cards_by_group",
     "cement_parameters",
+    "count_flags",
+    "degenerated",
     "describe_card",
+    "describe_library",
     "drive",
     "drive_uniaxial",
+    "hu_line",
     "interdigitated",
     "list_cards",
     "load_card",
     "parse_card",
     "plastic_bone",
     "plasticity_by_table",
+    "usage",
+    "vbmd_of_bone",
+    "vbmd_of_t_score",
 ]

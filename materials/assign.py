@@ -31,6 +31,12 @@ def _modulus_mpa(card: Card, density_g_per_cc: Floats, vbmd_mg_per_cc: Floats) -
         return np.asarray(card["modulus_coefficient_mpa"] * density_g_per_cc ** card["modulus_exponent"])
     if card.modulus_law == "linear":
         return card["modulus_slope_mpa"] * density_g_per_cc + card["modulus_intercept_mpa"]
+    if card.modulus_law == "apparent":
+        density = apparent_density_g_per_cc(card, density_g_per_cc)
+        return np.asarray(card["modulus_coefficient_mpa"] * density ** card["modulus_exponent"])
+    if card.modulus_law == "scaled":
+        share = np.maximum(vbmd_mg_per_cc, card["vbmd_floor_mg_per_cc"]) / card["vbmd_reference_mg_per_cc"]
+        return np.asarray(card["modulus_reference_mpa"] * share ** card["vbmd_exponent"])
     if card.modulus_law == "classes":
         names = ("osteoporosis", "osteopenia", "healthy")
         known = [card[f"vbmd_{name}_mg_per_cc"] for name in names]
@@ -38,8 +44,22 @@ def _modulus_mpa(card: Card, density_g_per_cc: Floats, vbmd_mg_per_cc: Floats) -
     return np.full(density_g_per_cc.shape, card["youngs_modulus_mpa"])
 
 
+def apparent_density_g_per_cc(card: Card, density_g_per_cc: Floats) -> Floats:
+    """Wet apparent density (k,) from QCT mineral density (k,), as a card with an apparent-density law converts it.
+
+    rho_ash = ash_slope rho_QCT + ash_offset, rho_app = rho_ash / ash_fraction (Schileo et al. 2008,
+    J Biomech 41:2483, has the form; the numbers are the card's).
+    """
+    return (card["ash_slope"] * density_g_per_cc + card["ash_offset_g_per_cc"]) / card["ash_fraction"]
+
+
+_BY_CELL = ("power", "linear", "apparent")
+_BY_VERTEBRA = ("classes", "scaled")
+"""Laws of the modulus that take the density of the cell, and those that take the mean of the vertebra."""
+
+
 def _needs_density(card: Card) -> bool:
-    return card.modulus_law in ("power", "linear") or card.yield_law == "power"
+    return card.modulus_law in _BY_CELL or card.yield_law == "power"
 
 
 def bone_rows(
@@ -75,7 +95,7 @@ def bone_rows(
     vbmd = np.broadcast_to(np.asarray(np.nan if vbmd_mg_per_cc is None else vbmd_mg_per_cc, float), size.shape)
     _check_input(card, "cell_size_mm", size, 1e-3, 100.0, True)
     _check_input(card, "density_g_per_cc", density, -2.0, 3.0, _needs_density(card))
-    _check_input(card, "vbmd_mg_per_cc", vbmd, -2000.0, 3000.0, card.modulus_law == "classes")
+    _check_input(card, "vbmd_mg_per_cc", vbmd, -2000.0, 3000.0, card.modulus_law in _BY_VERTEBRA)
     density = np.maximum(density, card["density_floor_g_per_cc"])
     modulus = _modulus_mpa(card, density, vbmd)
     special = {
@@ -111,7 +131,7 @@ def plastic_bone(card: Card, density_g_per_cc: ArrayLike) -> tuple[Floats, Float
     _check_input(card, "density_g_per_cc", density, -2.0, 3.0, True)
     density = np.maximum(density, card["density_floor_g_per_cc"])
     unknown = np.full(density.shape, np.nan)
-    _check_input(card, "vbmd_mg_per_cc", unknown, -2000.0, 3000.0, card.modulus_law == "classes")
+    _check_input(card, "vbmd_mg_per_cc", unknown, -2000.0, 3000.0, card.modulus_law in _BY_VERTEBRA)
     modulus = _modulus_mpa(card, density, unknown)
     _check_input(card, "a modulus", modulus, 1e-6, 1e6, True)
     return modulus, _strength_mpa(card, density, modulus)

@@ -1,15 +1,17 @@
 """Material cards: every constant with value, unit, range, source and a `seen`/`assumed` flag.
 
-A card is a TOML file in `cards/`: `kind` names a law (or `InterdigitatedComposite`, or `PlasticBone`), `meaning` says
-what it is, each `[parameters.NAME]` holds `value`, `unit`, `low`, `high`, `source`, `flag`. A `CrushableBone` or
-`PlasticBone` card also names its `modulus_law` and `yield_law`. A card may `extends` another, overriding what differs.
+A card is a TOML file in `cards/`: `kind` names a law (or a kind that is no law by itself), `meaning` says what it is,
+each `[parameters.NAME]` holds `value`, `unit`, `low`, `high`, `source`, `flag`. A `CrushableBone` or `PlasticBone`
+card also names its `modulus_law` and `yield_law`. A card may `extends` another, overriding what differs. Cards of the
+kinds in `DATA_KINDS` hold data that no law takes as they are. `group` says where a list shows the card.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib.resources import files
@@ -19,11 +21,22 @@ from typing import Any
 
 from kyphos.errors import MaterialError
 
+from .data import DATA_KINDS
 from .laws import LAWS, Floats, Law
 
 Table = dict[str, Any]
 
 FLAGS = ("seen", "assumed")
+GROUPS = {
+    "bone": "Bone",
+    "disc": "Disc and endplates",
+    "ligament": "Ligaments",
+    "cement": "Cement and its interface",
+    "machine": "Balloon, cavity, caps and pots",
+    "density": "Density: quality of bone, HU calibrations",
+    "": "Others",
+}
+"""Where a list shows a card: `group` of the card -> heading."""
 COMPOSITE = "InterdigitatedComposite"
 PLASTIC_BONE = "PlasticBone"
 """Isotropic, perfectly plastic bone by density, for voxel grids; see `plastic_bone`."""
@@ -56,6 +69,19 @@ _PLASTIC_BONE_UNITS = {"poisson_ratio": "1", "density_floor_g_per_cc": "g/cm3"}
 MODULUS_LAWS = {
     "power": {"modulus_coefficient_mpa": "MPa", "modulus_exponent": "1"},
     "linear": {"modulus_slope_mpa": "MPa", "modulus_intercept_mpa": "MPa"},
+    "apparent": {
+        "modulus_coefficient_mpa": "MPa",
+        "modulus_exponent": "1",
+        "ash_slope": "1",
+        "ash_offset_g_per_cc": "g/cm3",
+        "ash_fraction": "1",
+    },
+    "scaled": {
+        "modulus_reference_mpa": "MPa",
+        "vbmd_reference_mg_per_cc": "mg/cm3",
+        "vbmd_floor_mg_per_cc": "mg/cm3",
+        "vbmd_exponent": "1",
+    },
     "classes": {
         "modulus_osteoporosis_mpa": "MPa",
         "modulus_osteopenia_mpa": "MPa",
@@ -87,7 +113,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class Card:
-    """One material: which law, and all constants by name."""
+    """One material: which law, and all constants by name; `base` is the card that it extends."""
 
     name: str
     kind: str
@@ -95,14 +121,14 @@ class Card:
     constants: Mapping[str, Constant]
     modulus_law: str = ""
     yield_law: str = ""
+    group: str = ""
+    base: str = ""
 
     @property
     def law(self) -> Law:
         """The law of this card; raises MaterialError for a card that only modifies others."""
         if self.kind not in LAWS:
-            raise MaterialError(
-                f"card {self.name!r} ({self.kind}) is no material by itself; see `interdigitated` and `plastic_bone`"
-            )
+            raise MaterialError(f"card {self.name!r} ({self.kind}) is no material by itself; it is {usage(self)}")
         return LAWS[self.kind]
 
     def __getitem__(self, name: str) -> float:
@@ -169,9 +195,13 @@ def _expected(where: str, table: Table) -> dict[str, str]:
     kind = table["kind"]
     if kind == COMPOSITE:
         return _COMPOSITE_UNITS
+    if kind in DATA_KINDS:
+        return dict(DATA_KINDS[kind].units)
     by_density = {"CrushableBone": _BONE_UNITS, PLASTIC_BONE: _PLASTIC_BONE_UNITS}
     if kind not in {**LAWS, **by_density}:
-        raise MaterialError(_unknown(f"{where}: kind", str(kind), {**LAWS, **by_density, COMPOSITE: None}))
+        raise MaterialError(
+            _unknown(f"{where}: kind", str(kind), {**LAWS, **by_density, COMPOSITE: None, **DATA_KINDS})
+        )
     if kind not in by_density:
         return {parameter.name: parameter.unit for parameter in LAWS[kind].parameters}
     units = dict(by_density[kind])
@@ -183,30 +213,34 @@ def _expected(where: str, table: Table) -> dict[str, str]:
 
 
 def parse_card(name: str, text: str) -> Card:
-    """A card from TOML text.
+    """A card from TOML text; see `card_from_table` for what is refused.
 
     Raises
     ------
     MaterialError
-        Broken TOML, a missing or unknown name, a constant without unit, range, source or flag, or a value
-        outside its range.
+        Broken TOML, or whatever `card_from_table` refuses.
     """
-    where = f"card {name!r}"
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise MaterialError(f"{where}: not valid TOML: {error}") from error
-    known = ("kind", "meaning", "extends", "modulus_law", "yield_law", "parameters")
-    if extra := sorted(set(table) - set(known)):
-        raise MaterialError(_unknown(where, extra[0], dict.fromkeys(known)))
-    base = load_card(table["extends"]) if "extends" in table else None
-    head = {"kind": base.kind, "modulus_law": base.modulus_law, "yield_law": base.yield_law} if base else {}
-    head |= {key: table[key] for key in ("kind", "meaning", "modulus_law", "yield_law") if key in table}
-    for key in ("kind", "meaning"):
-        if not head.get(key):
-            raise MaterialError(f"{where}: {key!r} is missing")
+        raise MaterialError(f"card {name!r}: not valid TOML: {error}") from error
+    return card_from_table(name, table)
+
+
+def card_from_table(name: str, table: Table) -> Card:
+    """A card from the tables of its file.
+
+    Raises
+    ------
+    MaterialError
+        A missing or unknown name, a constant without unit, range, source or flag, or a value outside its range.
+    """
+    where = f"card {name!r}"
+    head, base = _head(where, table)
     units = _expected(where, head)
     own = table.get("parameters", {})
+    if not isinstance(own, dict) or not all(isinstance(constant, dict) for constant in own.values()):
+        raise MaterialError(f"{where}: parameters must be tables [parameters.NAME], each with value, unit, ...")
     if extra := sorted(set(own) - set(units)):
         raise MaterialError(_unknown(where, extra[0], units))
     constants = {key: _constant(f"{where}: {key}", own[key], unit) for key, unit in units.items() if key in own}
@@ -214,7 +248,26 @@ def parse_card(name: str, text: str) -> Card:
     if missing := [key for key in units if key not in constants and key not in inherited]:
         raise MaterialError(f"{where}: parameter {missing[0]!r} is missing")
     merged = {key: constants.get(key) or inherited[key] for key in units}
-    return Card(name, head["kind"], head["meaning"], merged, head.get("modulus_law", ""), head.get("yield_law", ""))
+    return Card(name, constants=merged, base=base.name if base else "", **head)
+
+
+def _head(where: str, table: Table) -> tuple[dict[str, str], Card | None]:
+    """What stands above the parameters, completed from the card that this one extends, and that card."""
+    keys = ("kind", "meaning", "modulus_law", "yield_law", "group")
+    if extra := sorted(set(table) - {*keys, "extends", "parameters"}):
+        raise MaterialError(_unknown(where, extra[0], dict.fromkeys((*keys, "extends", "parameters"))))
+    for key in (*keys, "extends"):
+        if key in table and not isinstance(table[key], str):
+            raise MaterialError(f"{where}: {key}={table[key]!r} must be text in quotes")
+    base = load_card(table["extends"]) if "extends" in table else None
+    inherited = {key: getattr(base, key) for key in keys if key != "meaning"} if base else {}
+    head: dict[str, str] = {**inherited, **{key: table[key] for key in keys if key in table}}
+    for key in ("kind", "meaning"):
+        if not head.get(key):
+            raise MaterialError(f"{where}: {key!r} is missing")
+    if head.get("group", "") not in GROUPS:
+        raise MaterialError(f"{where}: group={head['group']!r} must be one of {', '.join(filter(None, GROUPS))}")
+    return head, base
 
 
 def list_cards() -> tuple[str, ...]:
@@ -243,13 +296,61 @@ def load_card(name: str) -> Card:
     return parse_card(name, entry.read_text(encoding="utf-8"))
 
 
+def cards_by_group() -> dict[str, list[Card]]:
+    """The built-in cards under the headings of `GROUPS`; headings without cards are left out."""
+    cards = [load_card(name) for name in list_cards()]
+    groups = {heading: [card for card in cards if card.group == group] for group, heading in GROUPS.items()}
+    return {heading: members for heading, members in groups.items() if members}
+
+
+def describe_library() -> str:
+    """All built-in cards as text, by group: name, kind, number of constants seen and assumed, meaning."""
+    width = max(len(name) for name in list_cards())
+    lines = []
+    for heading, cards in cards_by_group().items():
+        lines += [heading, *(f"  {card.name:<{width}}  {_first_sentence(card)}  ({usage(card)})" for card in cards), ""]
+    total = count_flags(card for cards in cards_by_group().values() for card in cards)
+    return "\n".join(
+        [*lines, f"{', '.join(f'{number} {flag}' for flag, number in total.items())} (each constant once)"]
+    )
+
+
+def _first_sentence(card: Card) -> str:
+    return re.split(r"[;.](?: |$)", card.meaning, maxsplit=1)[0]
+
+
+def usage(card: Card) -> str:
+    """What a card is for a solver: its law, or what reads its data."""
+    if card.kind in LAWS:
+        return f"law {card.kind}"
+    if card.kind in DATA_KINDS:
+        return (
+            f"data, read by {DATA_KINDS[card.kind].used_by}" if DATA_KINDS[card.kind].used_by else "no law uses it yet"
+        )
+    return {COMPOSITE: "rule for cements in bone", PLASTIC_BONE: "law of voxel grids"}[card.kind]
+
+
+def count_flags(cards: Iterable[Card]) -> dict[str, int]:
+    """How many constants carry each flag; what a card inherits is counted where it stands first."""
+    counts = dict.fromkeys(FLAGS, 0)
+    for card in cards:
+        known = load_card(card.base).constants if card.base else {}
+        for key, constant in card.constants.items():
+            counts[constant.flag] += known.get(key) != constant
+    return counts
+
+
 def describe_card(name: str) -> str:
     """All constants of a card as text: value, range, unit, flag, source."""
     card = load_card(name)
     laws = "".join(
         f", {key} {value}" for key, value in (("modulus", card.modulus_law), ("yield", card.yield_law)) if value
     )
-    lines = [f"{card.name}: {card.kind}{laws}", card.meaning, ""]
+    flags = [constant.flag for constant in card.constants.values()]
+    counts = ", ".join(f"{flags.count(flag)} {flag}" for flag in FLAGS)
+    lines = [f"{card.name}: {card.kind}{laws} ({usage(card)})", card.meaning, f"{len(flags)} constants: {counts}", ""]
+    if card.base:
+        lines.insert(2, f"Where it does not say otherwise as card {card.base!r}.")
     width = max(len(key) for key in card.constants)
     for key, c in card.constants.items():
         number = f"{c.value:.6g} [{c.low:.6g}, {c.high:.6g}] {c.unit}"

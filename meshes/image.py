@@ -78,9 +78,16 @@ class Scan:
         return positions
 
 
-def read_scan(image: str | Path, labels: str | Path, numbers: Labels | None = None) -> Scan:
+def read_scan(
+    image: str | Path,
+    labels: str | Path,
+    numbers: Labels | None = None,
+    *,
+    hu_line: tuple[float, float] | None = None,
+) -> Scan:
     """Read a density image (mg/cm3) and its label map (NIfTI), checked against each other, in RAS+ axes.
 
+    With `hu_line` the image is in HU: density = slope (mg/cm3 per HU) x HU + offset (mg/cm3).
     Raises DataError for a missing or unreadable file, NaN, different grids, a sheared affine, a label map
     without a vertebral body or upside down.
     """
@@ -95,6 +102,8 @@ def read_scan(image: str | Path, labels: str | Path, numbers: Labels | None = No
     if not np.isfinite(density).all():
         bad = int((~np.isfinite(density)).sum())
         raise DataError(f"{image} holds {bad} voxels that are NaN or infinite; replace them and try again")
+    if hu_line is not None:
+        density = hu_line[0] * density + hu_line[1]
     scan = Scan(density, np.rint(marks).astype(np.int64), affine, False)
     _check_labels(scan, numbers, labels)
     return _face_forward(scan, numbers, labels)
@@ -108,15 +117,17 @@ def body_from_ct(
     shell_thickness_mm: float = 0.38,
     endplate_thickness_mm: float = 0.5,
     numbers: Labels | None = None,
+    *,
+    hu_line: tuple[float, float] | None = None,
 ) -> SegmentMesh:
     """Mesh of the vertebral body in a CT (mg/cm3), density sampled into every cell; origin inside the body.
 
-    The shell is thinner than a scanner resolves, so its thickness is given (0.38 mm: Eswaran 2007), and
-    shell and endplates take the mean trabecular density. The vertical is the scan's z axis. Raises DataError
-    for the scan, MeshError for the mesh.
+    With `hu_line` the CT is in HU, see `read_scan`. The shell is thinner than a scanner resolves, so its thickness
+    is given (0.38 mm: Eswaran 2007), and shell and endplates take the mean trabecular density. The vertical is the
+    scan's z axis. Raises DataError for the scan, MeshError for the mesh.
     """
     numbers = numbers or Labels()
-    scan = _cropped(read_scan(image, labels, numbers), numbers)
+    scan = _cropped(read_scan(image, labels, numbers, hu_line=hu_line), numbers)
     shape = scan_shape(scan, numbers, shell_thickness_mm, endplate_thickness_mm)
     mesh = sweep_body(shape, level, element_size_mm)
     check_quality(mesh)
@@ -177,7 +188,8 @@ def _check_labels(scan: Scan, numbers: Labels, where: str | Path) -> None:
     low, high = VBMD_RANGE_MG_PER_CC
     if not low <= mean <= high:
         raise DataError(
-            f"the mean trabecular density, {mean:.4g}, is outside [{low:g}, {high:g}] mg/cm3; is the image calibrated?"
+            f"the mean trabecular density, {mean:.4g}, is outside [{low:g}, {high:g}] mg/cm3; "
+            "is the image calibrated? (a CT in HU needs a calibration)"
         )
 
 

@@ -7,6 +7,7 @@ After a change of a check add ``--wall``: the verification tests run and their n
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -25,11 +26,11 @@ from kyphos.experiments.decks.keywords import KEYWORDS
 from kyphos.experiments.explain import unit_of
 from kyphos.experiments.plan import KINDS, StageTable
 from kyphos.experiments.spec import StudySpec
-from kyphos.materials import Card, list_cards, load_card
+from kyphos.materials import Card, cards_by_group, count_flags, list_cards, load_card, usage
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-PAGES = ("study-file.md", "physics.md", "ct-strength.md", "decks.md", "verification.md")
+PAGES = ("study-file.md", "physics.md", "materials.md", "ct-strength.md", "decks.md", "verification.md")
 WALL = ROOT / "tests" / "verification" / "wall.json"
 
 TABLES: dict[str, type[BaseModel]] = {
@@ -160,7 +161,7 @@ def _stage(kind: str) -> str:
     return f"{meaning}\n\n{_keys(model, ['kind', *same])}"
 
 
-def _constants(name: str, base: str | None = None) -> str:
+def _constants(name: str, base: str = "") -> str:
     """All constants of a card, or those that differ from the card it starts from."""
     known = load_card(base).constants if base else {}
     card = load_card(name)
@@ -176,6 +177,51 @@ def _constant_row(card: Card, key: str) -> tuple[str, ...]:
 def _cards() -> str:
     cards = [load_card(name) for name in list_cards()]
     return _table(("card", "law", "what it is"), ((f"`{c.name}`", c.kind, c.meaning) for c in cards))
+
+
+def _library() -> str:
+    """All cards by group, a table each; what a card takes from the one that it extends is not told twice."""
+    text = ""
+    for heading, cards in cards_by_group().items():
+        text += f"\n## {heading}\n"
+        for card in cards:
+            laws = ", ".join(f"{what} `{law}`" for what, law in _density_laws(card) if law)
+            rest = f" What is not listed is as in `{card.base}`." if card.base else ""
+            kind = f"{card.kind}{f' ({laws})' if laws else ''}: {usage(card)}."
+            text += f"\n### `{card.name}`\n\n{card.meaning}{rest} {kind}\n\n{_constants(card.name, card.base)}"
+    return text
+
+
+def _density_laws(card: Card) -> tuple[tuple[str, str], ...]:
+    return ("modulus", card.modulus_law), ("yield", card.yield_law)
+
+
+def _library_count() -> str:
+    counts = count_flags(load_card(name) for name in list_cards())
+    told = " and ".join(f"{number} **{flag}**" for flag, number in counts.items())
+    return f"{len(list_cards())} cards with {sum(counts.values())} constants: {told}.\n"
+
+
+def evidence() -> dict[str, dict[str, str]]:
+    """The rows of the evidence by id."""
+    with (DOCS / "evidence.csv").open(encoding="utf-8", newline="") as file:
+        return {row["id"]: row for row in csv.DictReader(file)}
+
+
+def cited(source: str) -> list[str]:
+    """Ids of the evidence that a source names."""
+    return re.findall(r"\b[A-HJ]\d\d\b", source)
+
+
+def _sources() -> str:
+    """One row per row of the evidence that a card cites."""
+    sources = " ".join(c.source for name in list_cards() for c in load_card(name).constants.values())
+    rows = evidence()
+    columns = ("id", "flag", "quantity", "source", "doi_or_pmid")
+    return _table(
+        ("id", "flag", "what", "source", "found by"),
+        ([rows[i][c] for c in columns] for i in sorted(set(cited(sources)))),
+    )
 
 
 def _checks() -> dict[tuple[str, str], list[dict[str, Any]]]:
@@ -226,9 +272,10 @@ def _makers() -> dict[str, Callable[[], str]]:
     makers["stage"] = lambda: _keys(StageTable)
     makers |= {f"stage.{kind}": lambda kind=kind: _stage(kind) for kind in KINDS}  # type: ignore[misc]
     makers["cards"] = _cards
+    makers |= {"library": _library, "library.count": _library_count, "library.sources": _sources}
     makers |= {"wall": _wall, "wall.count": _wall_count}
     makers["keywords"] = _keywords
-    for card, base in (("trabecular", None), ("shell", "trabecular"), ("endplate", "trabecular")):
+    for card, base in (("trabecular", ""), ("shell", "trabecular"), ("endplate", "trabecular")):
         makers[f"card.{card}"] = lambda card=card, base=base: _constants(card, base)  # type: ignore[misc]
     for card in ("interdigitated", "pmma", "pmma-low-modulus", "calcium-phosphate", "ct-bone", "pmma-cap"):
         makers[f"card.{card}"] = lambda card=card: _constants(card)  # type: ignore[misc]

@@ -24,7 +24,7 @@ from ..plan import StiffnessStage, VoxelStage
 from ..progress import Reporter, SilentReporter
 from ..run import run_study, specimen_bench
 from ..spec import SHORTHAND, StudySpec
-from ..specimen import build_mesh, read_voxels
+from ..specimen import bone_cards, build_mesh, read_voxels
 from ..store import Checkpoint, runs_of, stage_checkpoint
 from .outgoing import LinearModel, elastic_constants, isotropic_constants
 from .write_feb import write_feb
@@ -119,7 +119,7 @@ def specimen_of(
     names = [stage.name for stage in spec.stage]
     if state is not None and state not in names:
         raise StudyError(f"state {state!r} is no stage of {spec.name}; allowed: {', '.join(names)}")
-    bench = specimen_bench(build_mesh(spec))
+    bench = specimen_bench(build_mesh(spec), bone_cards(spec.specimen))
     if state is None:
         title = f"Kyphos study {spec.name}: untouched specimen"
     else:

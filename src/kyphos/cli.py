@@ -115,9 +115,9 @@ def materials(
     name: Annotated[str | None, typer.Argument(help="The one to print; default: list all.")] = None,
 ) -> None:
     """List the material cards, or print one with its sources."""
-    from kyphos.materials import describe_card, list_cards
+    from kyphos.materials import describe_card, describe_library
 
-    typer.echo("\n".join(list_cards()) if name is None else describe_card(name))
+    typer.echo(describe_library() if name is None else describe_card(name))
 
 
 @command
@@ -252,8 +252,13 @@ def _chosen_study(study: str | None, out: Path | None, resume: bool) -> str | Pa
 def _check_cards(spec: StudySpec) -> None:
     """Load the cards that a study names, so that a wrong one is met before the run, not in the middle of it."""
     from kyphos.experiments.plan import CementStage
-    from kyphos.materials import load_card
+    from kyphos.experiments.specimen import bone_cards
+    from kyphos.materials import hu_line, load_card
 
+    if spec.specimen.hu_calibration is not None:
+        hu_line(spec.specimen.hu_calibration)
+    for name in bone_cards(spec.specimen).values():
+        _ = load_card(name).law
     if spec.on_voxels:
         from kyphos.experiments.strength import check_cards
 

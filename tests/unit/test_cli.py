@@ -91,6 +91,8 @@ def test_check_counts_the_stages(invoke):
         (["run", "kyphoplasti-pmma"], "did you mean"),
         (["run", STUDY, "--set", "cement.volume=3"], "did you mean 'volume_ml'"),
         (["run", "kyphoplasty-pmma-L1", "--set", "cement.card=glue"], "glue"),
+        (["check", STUDY, "--set", "specimen.shell_card=ligament-all"], "'ligament-all' (Ligament) is no material by"),
+        (["check", STUDY, "--set", "specimen.trabecular_card=trabecular-morgen"], "did you mean 'trabecular-morgan'"),
         (["protocols", "nothing"], "neither a file nor a built-in study"),
         (["materials", "glue"], "glue"),
         (["mesh", STUDY, "--out", "mesh.stl"], "only .vtu is written; try --out mesh.vtu"),
@@ -121,6 +123,27 @@ def test_protocols_are_listed_and_printed(invoke):
 def test_cards_are_listed_and_printed(invoke):
     assert "pmma" in invoke("materials").stdout.split()
     assert "youngs_modulus_mpa" in invoke("materials", "pmma").stdout
+    assert "Ligaments" in invoke("materials").stdout.splitlines()
+    assert "no law uses it yet" in invoke("materials", "ligament-all").stdout
+
+
+def test_density_by_name_is_resolved_in_the_dry_run(invoke, tmp_path):
+    (tmp_path / "mine.toml").write_text('[specimen]\nbone = "severe"\n', encoding="utf-8")
+    shown = tomllib.loads(invoke("run", "mine.toml", "--dry-run").stdout)
+    assert shown["specimen"]["vbmd_mg_per_cc"] == 56.0
+    assert not {"bone", "t_score"} & set(shown["specimen"])
+
+
+def test_a_scan_in_hu_needs_a_card_that_calibrates(invoke, tmp_path):
+    for name in ("ct", "labels"):
+        (tmp_path / f"{name}.nii.gz").touch()
+    text = '[specimen]\nscan = "ct.nii.gz"\nlabels = "labels.nii.gz"\nhu_calibration = "{}"\n'
+    for card, code in (("hu-120kvp", 0), ("pmma", 2), ("hu-120kv", 2)):
+        (tmp_path / "mine.toml").write_text(text.format(card), encoding="utf-8")
+        done = invoke("check", "mine.toml")
+        assert done.exit_code == code, done.output
+        assert "Traceback" not in done.stderr
+    assert "did you mean 'hu-120kvp'" in done.stderr
 
 
 def test_a_run_prints_numbers_on_stdout_and_progress_on_stderr(invoke, fake_run, tmp_path):

@@ -23,6 +23,7 @@ from kyphos.experiments.bench import (
     with_cavities,
     with_material,
 )
+from kyphos.experiments.run import specimen_bench
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,23 @@ def test_an_untouched_specimen_stands_unloaded(untouched):
     heights = untouched.heights_mm()
     assert set(heights) == {"anterior", "middle", "posterior"}
     assert all(0.5 < mm / untouched.body.height_mm < 1.5 for mm in heights.values())
+
+
+def test_a_study_s_own_cards_reach_the_cells(untouched):
+    """The shell of `shell-scaled` at vBMD 80 is 12000 (80/120)^0.39 MPa; trabecular bone keeps its card."""
+    chosen = specimen_bench(untouched.mesh, {"shell": "shell-scaled"})
+    stiff = [parameters_of(bench, "L1.shell")[:, 0] for bench in (untouched, chosen)]
+    np.testing.assert_allclose(stiff[0], 4700.0)
+    np.testing.assert_allclose(stiff[1], 12000.0 * (80.0 / 120.0) ** 0.39, rtol=1e-6)
+    for bench in (untouched, chosen):
+        assert parameters_of(bench, "L1.trabecular")[:, 0].mean() == pytest.approx(210.0, rel=0.02)
+
+
+def parameters_of(bench, region):
+    """Parameters (k, p) of the cells of one region."""
+    cells = np.flatnonzero(bench.mesh.region == bench.mesh.region_names.index(region))
+    block = next(block for block in bench.field.blocks if np.isin(cells, block.cells).all())
+    return block.parameters[np.isin(block.cells, cells)]
 
 
 def test_a_force_is_reached_and_shortens_the_bone(untouched, loaded):

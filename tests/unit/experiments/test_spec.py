@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -10,6 +11,8 @@ from kyphos.errors import StudyError
 from kyphos.experiments import list_protocols, protocol_text, read_study, study_hash, to_toml
 from kyphos.experiments.explain import unit_of
 from kyphos.experiments.spec import StudySpec
+from kyphos.experiments.specimen import bone_cards
+from kyphos.experiments.tables import Bone
 
 
 @pytest.fixture
@@ -72,6 +75,62 @@ def test_a_scan_brings_its_own_sizes_and_density(study):
         read_study("kyphoplasty-pmma", ["specimen.vbmd_mg_per_cc=60"])
 
 
+@pytest.mark.parametrize(
+    ("key", "vbmd"),
+    [
+        ("vbmd_mg_per_cc = 65.0", 65.0),
+        ('bone = "normal"', 140.0),
+        ('bone = "osteopenic"', 100.0),
+        ('bone = "osteoporotic"', 70.0),
+        ('bone = "severe"', 56.0),
+        ("t_score = -2.5", 80.0),
+        ("t_score = 0.0", 146.666667),
+        ("t_score = -4.5", 26.666667),
+        ("t_score = 4.0", 253.333333),
+    ],
+)
+def test_density_by_number_name_or_t_score_is_one_number(study, key, vbmd):
+    spec = study(f"[specimen]\n{key}")
+    assert spec.specimen.vbmd_mg_per_cc == vbmd
+    assert (spec.specimen.bone, spec.specimen.t_score) == (None, None)
+    assert study_hash(spec) == study_hash(study(f"[specimen]\nvbmd_mg_per_cc = {vbmd}"))
+    assert study(to_toml(spec)) == spec
+
+
+def test_a_built_in_study_takes_another_bone():
+    assert read_study("untreated-L1").specimen.vbmd_mg_per_cc == 80.0
+    assert read_study("untreated-L1", ["specimen.bone=severe"]).specimen.vbmd_mg_per_cc == 56.0
+    assert read_study("untreated-L1", ["specimen.vbmd_mg_per_cc=60.0"]).specimen.vbmd_mg_per_cc == 60.0
+
+
+def test_the_names_of_bones_are_those_of_the_card():
+    from kyphos.materials import BONE_CLASSES
+
+    assert get_args(Bone) == BONE_CLASSES
+
+
+def test_a_study_chooses_the_cards_of_its_bone(study):
+    assert bone_cards(study("").specimen) == {}
+    chosen = study('[specimen]\ntrabecular_card = "trabecular-morgan"\nendplate_card = "mine.toml"').specimen
+    cards = bone_cards(chosen)
+    assert cards["trabecular"] == "trabecular-morgan"
+    assert set(cards) == {"trabecular", "superior_endplate", "inferior_endplate"}
+    assert Path(cards["superior_endplate"]).is_absolute()
+    other = study_hash(study('[specimen]\nshell_card = "shell-scaled"'))
+    assert other != study_hash(study(""))
+    with pytest.raises(StudyError, match="shell_card is for a meshed body"):
+        read_study("ct-strength", ["specimen.shell_card=shell-scaled"])
+
+
+def test_a_calibration_is_a_card_by_name_or_by_path(tmp_path):
+    for name in ("ct.nii.gz", "labels.nii.gz"):
+        (tmp_path / name).touch()
+    text = '[specimen]\nscan = "ct.nii.gz"\nlabels = "labels.nii.gz"\nhu_calibration = "{}"\n'
+    for given, resolved in (("hu-120kvp", "hu-120kvp"), ("own.toml", str(tmp_path / "own.toml"))):
+        (tmp_path / "study.toml").write_text(text.format(given), encoding="utf-8")
+        assert read_study(tmp_path / "study.toml").specimen.hu_calibration == resolved
+
+
 def test_the_hash_tells_physics_from_presentation():
     spec = read_study("untreated-L1")
     for setting in ("output.pictures=false", "solver.threads=1", "name=other", "output.directory=x"):
@@ -81,6 +140,25 @@ def test_the_hash_tells_physics_from_presentation():
 
 
 REFUSED = {
+    "two densities": (
+        '[specimen]\nvbmd_mg_per_cc = 60.0\nbone = "severe"',
+        "vbmd_mg_per_cc and bone all say how dense the bone is; keep one of",
+    ),
+    "a name and a T-score": ('[specimen]\nt_score = -2.5\nbone = "severe"', "bone and t_score all say"),
+    "unknown bone": (
+        '[specimen]\nbone = "osteoporosis"',
+        ":2: [specimen] bone = 'osteoporosis' is not known; did you mean",
+    ),
+    "T-score of another scale": ("[specimen]\nt_score = -25", "t_score = -25 is outside -4.5 to 4"),
+    "calibration without a scan": ('[specimen]\nhu_calibration = "hu-120kvp"', "hu_calibration is given without scan"),
+    "calibration of the sample": (
+        '[specimen]\nscan = "sample:verse004_L2"\nlevels = ["L2"]\nhu_calibration = "hu-120kvp"',
+        "does not apply to a sample scan, which is in mg/cm3",
+    ),
+    "bone of a scan": (
+        '[specimen]\nscan = "sample:verse004_L2"\nlevels = ["L2"]\nbone = "severe"',
+        "bone does not apply when scan is given",
+    ),
     "unknown key": ("[fracture]\nhold = 1.0", ":2: [fracture] unknown key 'hold'; did you mean 'hold_s'?"),
     "unknown table": ("[cemnet]\nvolume_ml = 1.0", ":1: unknown key 'cemnet'; did you mean 'cement'?"),
     "g/cc": (
@@ -231,7 +309,15 @@ def test_a_study_may_list_its_stages_itself(study):
 
 def test_every_physical_key_ends_in_its_unit_and_has_a_range_and_a_meaning():
     unitless = {"anterior_height_loss", "density_cv", "waist_ratio", "dwell_fraction", "jump_tolerance"}
-    unitless |= {"residual_tolerance", "initial_step", "min_step", "strength_strain", "end_strain", "offset_strain"}
+    unitless |= {
+        "residual_tolerance",
+        "initial_step",
+        "min_step",
+        "strength_strain",
+        "end_strain",
+        "offset_strain",
+        "t_score",
+    }
     for model in _models(StudySpec):
         for key, field in model.model_fields.items():
             if "float" in str(field.annotation):

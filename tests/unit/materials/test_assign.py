@@ -94,3 +94,30 @@ def test_missing_things_are_named():
         bone_rows(load_card("trabecular"), [0.1], [0.0])
     with pytest.raises(MaterialError, match="kind CrushableBone"):
         bone_rows(load_card("pmma"), [0.1], [2.0])
+
+
+def test_the_three_laws_of_the_modulus_agree_where_vertebral_bone_was_tested():
+    laws = [load_card(name) for name in ("trabecular", "trabecular-crawford", "trabecular-morgan")]
+    at_100, at_80 = ([bone_rows(card, [rho], [2.0])[0, 0] for card in laws] for rho in (0.1, 0.08))
+    np.testing.assert_allclose(at_100, [265.6, 288.3, 289.0], rtol=1e-3)
+    np.testing.assert_allclose(at_80, [210.1, 223.7, 204.1], rtol=1e-3)
+
+
+def test_the_apparent_law_never_sees_qct_density():
+    card = load_card("trabecular-morgan")
+    row = bone_rows(card, [0.08], [2.0])[0]
+    assert row[0] == pytest.approx(4730.0 * (0.08 / 0.6) ** 1.56, rel=1e-12)
+    assert row[0] > 2.0 * 4730.0 * 0.08**1.56
+    offset = bone_rows(card.with_values(ash_slope=0.887, ash_offset_g_per_cc=0.0633), [0.08], [2.0])[0, 0]
+    assert offset == pytest.approx(4730.0 * ((0.887 * 0.08 + 0.0633) / 0.6) ** 1.56, rel=1e-12)
+    with pytest.raises(MaterialError, match="'trabecular-morgan' needs density_g_per_cc"):
+        bone_rows(card, [80.0], [2.0])
+
+
+@pytest.mark.parametrize(("vbmd", "modulus"), [(120.0, 12000.0), (43.0, 8040.0), (5.0, 5966.3)])
+def test_the_scaled_shell_follows_the_mean_of_its_vertebra(vbmd, modulus):
+    """A loss of a third where cancellous bone has lost two thirds of its modulus (E24)."""
+    row = bone_rows(load_card("shell-scaled"), [np.nan], [1.0], vbmd)[0]
+    assert row[0] == pytest.approx(modulus, rel=2e-3)
+    with pytest.raises(MaterialError, match="'shell-scaled' needs vbmd"):
+        bone_rows(load_card("shell-scaled"), [0.1], [1.0])

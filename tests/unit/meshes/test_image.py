@@ -167,6 +167,14 @@ def test_label_maps_without_a_usable_body_are_errors(sample, tmp_path, change, m
         meshes.read_scan(*broken(sample, tmp_path, marks=change(sample[1]).astype(np.uint8)))
 
 
+def test_a_ct_in_hu_is_calibrated_as_it_is_read(sample, tmp_path):
+    slope, offset = 0.8, -5.0
+    in_hu = broken(sample, tmp_path, density=(sample[0] - offset) / slope)
+    scan, right = meshes.read_scan(*in_hu, hu_line=(slope, offset)), meshes.read_scan(*meshes.sample_ct())
+    np.testing.assert_allclose(scan.density_mg_per_cc, right.density_mg_per_cc, atol=1e-3)
+    np.testing.assert_array_equal(scan.labels, right.labels)
+
+
 def test_uncalibrated_images_are_errors(sample, tmp_path):
     with pytest.raises(DataError, match="is the image calibrated"):
         meshes.read_scan(*broken(sample, tmp_path, density=sample[0] / 1000.0))

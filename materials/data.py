@@ -1,0 +1,92 @@
+"""Cards that hold data instead of a law's constants: what each kind must contain, and who reads it.
+
+The check is the one that laws get: the names and units are declared here, a card has all of them and no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class DataKind:
+    """One kind of data card.
+
+    Attributes
+    ----------
+    name, meaning
+        What a card's `kind` says, and what that is.
+    units
+        Name -> unit of every constant.
+    used_by
+        What reads such a card; empty as long as nothing does.
+    """
+
+    name: str
+    meaning: str
+    units: Mapping[str, str]
+    used_by: str = ""
+
+
+FIBRE_PAIRS = (1, 2, 3, 4)
+"""Pairs of annulus layers, from the outermost in."""
+
+GRADES = (1, 2, 3, 4, 5)
+"""Grades of disc degeneration; 1 is healthy, and what the disc's cards describe."""
+
+FACTORS = ("nucleus_shear", "nucleus_bulk", "ground", "fibre", "disc_height", "nucleus_area")
+"""What degeneration changes; see the card `disc-degeneration`."""
+
+BONE_CLASSES = ("normal", "osteopenic", "osteoporotic", "severe")
+"""Named bone qualities, the best first."""
+
+DATA_KINDS: dict[str, DataKind] = {
+    kind.name: kind
+    for kind in (
+        DataKind(
+            "Ligament",
+            "a cord that bears tension only: force = area x stress, with one modulus up to the transition strain and "
+            "another beyond",
+            {
+                "toe_modulus_mpa": "MPa",
+                "modulus_mpa": "MPa",
+                "transition_strain": "1",
+                "area_mm2": "mm2",
+                "length_mm": "mm",
+            },
+        ),
+        DataKind(
+            "AnnulusFibres",
+            "tension-only fibres of the annulus, by pairs of layers from the outermost in",
+            {
+                **{f"modulus_pair_{pair}_mpa": "MPa" for pair in FIBRE_PAIRS},
+                **{f"volume_fraction_pair_{pair}": "1" for pair in FIBRE_PAIRS},
+                "fibre_angle_deg": "deg",
+            },
+        ),
+        DataKind(
+            "DiscDegeneration",
+            "factors on the constants and sizes of a healthy disc (grade 1), by grade",
+            {f"{factor}_factor_grade_{grade}": "1" for factor in FACTORS for grade in GRADES[1:]},
+            "kyphos.materials.degenerated",
+        ),
+        DataKind(
+            "BoneQuality",
+            "mean trabecular density (QCT) by name, and the straight line from T-score to density",
+            {
+                **{f"vbmd_{name}_mg_per_cc": "mg/cm3" for name in BONE_CLASSES},
+                "vbmd_at_t_score_zero_mg_per_cc": "mg/cm3",
+                "vbmd_per_t_score_mg_per_cc": "mg/cm3",
+            },
+            "[specimen] bone, t_score",
+        ),
+        DataKind(
+            "HuCalibration",
+            "density (QCT, mg/cm3) = slope x HU + offset",
+            {"slope_mg_per_cc_per_hu": "mg/cm3/HU", "offset_mg_per_cc": "mg/cm3"},
+            "[specimen] hu_calibration",
+        ),
+    )
+}
+"""Kinds of data cards by name."""
