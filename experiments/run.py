@@ -51,7 +51,11 @@ def run_study(spec: StudySpec, out: Path, *, resume: bool = False, reporter: Rep
     InputError
         Bad study, data or folder.
     """
-    listener = reporter or SilentReporter()
+    with materials.constants_set(spec.constants):
+        return _run(spec, out, reporter or SilentReporter(), resume)
+
+
+def _run(spec: StudySpec, out: Path, listener: Reporter, resume: bool) -> Result:
     if spec.on_voxels:
         return run_voxel_study(spec, out, listener, resume=resume)
     fem.use_threads(spec.solver.threads)
@@ -60,7 +64,7 @@ def run_study(spec: StudySpec, out: Path, *, resume: bool = False, reporter: Rep
     _check_volumes(spec, bench)
     store = open_run(out, spec, resume=resume)
     with store.session(), fem.tuned_process():
-        store.update_manifest(**mesh_facts(mesh))
+        store.update_manifest(**mesh_facts(mesh), constants=spec.constants)
         first, results = 0, dict[str, Outcome]()
         kept = store.latest_checkpoint()
         if kept is not None:
