@@ -4,7 +4,9 @@ A row (`rows.toml`) names a published number, by its id in the table of evidence
 A protocol is a study run on a population of specimens; several rows read the runs of one protocol.
 """
 
+from .book import Book, run_book, summary, table, write_book
 from .evidence import Evidence, read_evidence
+from .judge import Finding, judge
 from .population import Individual, Population
 from .protocols import PROTOCOLS, Arm, Observables, Protocol, find_protocol
 from .rows import Row, find_rows, read_rows
@@ -14,7 +16,9 @@ __all__ = [
     "PROTOCOLS",
     "RESOLUTIONS",
     "Arm",
+    "Book",
     "Evidence",
+    "Finding",
     "Individual",
     "Observables",
     "Population",
@@ -23,7 +27,12 @@ __all__ = [
     "Row",
     "find_protocol",
     "find_rows",
+    "judge",
     "read_evidence",
     "read_rows",
+    "run_book",
     "run_protocol",
+    "summary",
+    "table",
+    "write_book",
 ]

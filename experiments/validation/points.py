@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kyphos import materials
+from kyphos.errors import ConvergenceError
 from kyphos.experiments.stages import waiting_times
 from kyphos.units import MG_PER_G
 
@@ -16,6 +17,11 @@ CORE_MM = 8.0
 PHYSIOLOGICAL_STRAIN = 2000e-6
 """Initial strain of Kim 2011: "a physiological static strain level"; the number is assumed."""
 CREEP_S = 7200.0
+OFFSET = 0.002
+LOADS = (0.0026, 0.0043)
+"""Stress over modulus: lower end and geometric mean of the range that Haddock 2004 tested (evidence E17)."""
+LIFE_DAMAGE = 0.5
+LONGEST_LIFE, STEPS = 1e7, 400
 
 
 def core(individual: Individual) -> tuple[materials.Law, np.ndarray, float]:
@@ -44,3 +50,43 @@ def core_creep(individual: Individual, _: float) -> dict[str, float]:
         "residual_microstrain": -MICRO * float(rested.strain[-1, 2]),
         "elastic_microstrain": -MICRO * float(loaded.strain[-1, 2]),
     }
+
+
+def core_yield(individual: Individual, _: float) -> dict[str, float]:
+    """Yield strain (per cent) by an offset of 0.2 %, and yield stress (MPa), in compression along the axis."""
+    law, row, modulus = core(individual)
+    strain = np.linspace(0.0, 0.03, 301)[1:]
+    stress = -materials.drive_uniaxial(law, row, -strain).stress[:, 2]
+    below = stress - modulus * (strain - OFFSET)
+    first = int(np.argmax(below < 0.0))
+    at = float(np.interp(0.0, [-below[first - 1], -below[first]], [strain[first - 1], strain[first]]))
+    return {"yield_strain_percent": 100.0 * at, "yield_stress_mpa": float(np.interp(at, strain, stress))}
+
+
+def core_life(individual: Individual, _: float) -> dict[str, float]:
+    """Haddock 2004: cycles until half the stiffness is gone, at both ends of the lower half of the tested range.
+
+    Loads are given as stress over initial modulus; ``exponent`` is the slope of log life over log load.
+    """
+    lives = {load: _life(individual, load) for load in LOADS}
+    low, high = LOADS
+    slope = np.log(lives[high] / lives[low]) / np.log(high / low)
+    return {"life_low": lives[low], "life_high": lives[high], "exponent": float(slope)}
+
+
+def _life(individual: Individual, load: float) -> float:
+    """Cycles at a peak stress of ``load`` times the modulus until half the stiffness is gone."""
+    law, row, modulus = core(individual)
+    stress = -load * modulus
+    at = materials.drive_uniaxial(law, row, np.linspace(0.0, stress, 9)[1:], control="stress")
+    start, done, damage = float(at.variable("damage")[-1]), 0.0, 0.0
+    for step in np.diff(np.geomspace(1.0, LONGEST_LIFE, STEPS), prepend=0.0):
+        try:
+            at = materials.drive_uniaxial(law, row, [stress], control="stress", cycles=step, after=at)
+        except ConvergenceError:  # what is left does not carry the load
+            return done + 0.5 * step
+        before, damage = damage, float(at.variable("damage")[-1]) - start
+        if damage >= LIFE_DAMAGE:
+            return done + step * (LIFE_DAMAGE - before) / (damage - before)
+        done += step
+    return LONGEST_LIFE

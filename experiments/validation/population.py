@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from kyphos import meshes
 from kyphos.errors import StudyError
 
 SEED = 2026
+_LENGTHS = ("superior_width_mm", "superior_depth_mm", "inferior_width_mm", "inferior_depth_mm")
+_HEIGHTS = ("anterior_height_mm", "posterior_height_mm")
 SIZE_CV = 0.06
 """Scatter of a length of a vertebral body between subjects, over its mean: 1.8 of 29.6 mm (evidence H02)."""
 
 
 @dataclass(frozen=True)
 class Individual:
-    """One specimen: level, sex, mean trabecular density, sizes relative to the level's, and seed of its density field."""
+    """One specimen: level, sex, mean trabecular density, sizes over the level's, seed of its density field."""
 
     name: str
     level: str = "L1"
@@ -96,3 +100,24 @@ def _scores(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Standard scores (count,) in random order, with mean 0 and standard deviation 1."""
     scores = norm.ppf((np.arange(count) + 0.5) / count)
     return np.asarray(rng.permutation(scores / scores.std(ddof=1)))
+
+
+def dimensions(individual: Individual) -> meshes.BodyDimensions:
+    """Sizes of the specimen's body: those of its level and sex, widths and depths scaled, heights scaled."""
+    sex: Any = individual.sex
+    sizes = meshes.default_dimensions(individual.level, sex)
+    scaled = {name: getattr(sizes, name) * individual.width_factor for name in _LENGTHS}
+    scaled |= {name: getattr(sizes, name) * individual.height_factor for name in _HEIGHTS}
+    return replace(sizes, **scaled)
+
+
+def specimen_settings(individual: Individual) -> tuple[str, ...]:
+    """Overrides of a study's specimen: level, density, seed and sizes of this one."""
+    sizes = asdict(dimensions(individual))
+    return (
+        f'specimen.levels=["{individual.level}"]',
+        f"specimen.sex={individual.sex}",
+        f"specimen.seed={individual.seed}",
+        f"specimen.vbmd_mg_per_cc={individual.vbmd_mg_per_cc}",
+        *(f"specimen.dimensions.{name}={sizes[name]:.3f}" for name in (*_LENGTHS, *_HEIGHTS)),
+    )

@@ -39,6 +39,8 @@ class Row:
         What answers it: a name of ``PROTOCOLS``, and one of its observables. Empty for ``judge = "none"``.
     statistic
         What of the specimens is compared: their ``mean``, ``sd`` or ``median``.
+    also
+        Further observables to show: the same thing with other denominators.
     judge
         ``number``: z-score, or factor where no sd is known; ``band``: within low and high; ``order``: a ranking, the
         observable is the share of specimens that follow it; ``none``: not assessable, ``reason`` says why.
@@ -62,11 +64,12 @@ class Row:
     protocol: str = ""
     observable: str = ""
     statistic: str = "mean"
+    also: tuple[str, ...] = ()
     reason: str = ""
     note: str = ""
 
 
-_WRITTEN = {field.name for field in fields(Row)} - {"source", "flag"} | {"part", "factor"}
+_WRITTEN = {field.name for field in fields(Row)} | {"part", "factor"}
 
 
 @cache
@@ -109,7 +112,10 @@ def parse_row(table: dict[str, Any]) -> Row:
     first = read_evidence()[ids[0]]
     if given.get("judge", "number") == "number":
         given = {**_numbers(first, part, factor, "published" in given), **given}
-    row = Row(evidence=ids, source=f"{ids[0]} {first.source}", flag=first.flag, **given)
+    if given.setdefault("flag", first.flag) not in ("assumed", first.flag):
+        raise DataError(f"{where}: flag = {given['flag']!r}, but evidence {ids[0]} is {first.flag!r}")
+    given.setdefault("source", f"{ids[0]} {first.source}")
+    row = Row(evidence=ids, also=tuple(given.pop("also", ())), **given)
     _check(row, where)
     return row
 
@@ -132,7 +138,7 @@ def _check(row: Row, where: str) -> None:
             raise DataError(f"{where}: a row that cannot be assessed needs its reason")
         return
     if not (row.protocol and row.observable):
-        raise DataError(f"{where}: names no protocol and observable; judge = \"none\" would say that there is none")
+        raise DataError(f"{where}: names no protocol and observable; judge = 'none' says that there is none")
     needs = {"number": ("published",), "band": ("low", "high"), "order": ("claim",)}[row.judge]
     if lacking := [key for key in needs if getattr(row, key) in (None, "")]:
         raise DataError(f"{where}: judge = {row.judge!r} needs {lacking[0]!r}")

@@ -15,7 +15,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
@@ -24,17 +23,15 @@ from kyphos.errors import KyphosError
 from kyphos.experiments import load_result, read_study, study_hash
 from kyphos.experiments.run import run_study
 
-from .population import Individual
+from .population import Individual, specimen_settings
 from .protocols import Arm, Curve, Observables, Protocol, find_protocol
 
 Constants = Mapping[str, Mapping[str, float]]
 Tell = Callable[[str], None]
 
-_LENGTHS = ("superior_width_mm", "superior_depth_mm", "inferior_width_mm", "inferior_depth_mm")
-_HEIGHTS = ("anterior_height_mm", "posterior_height_mm")
 _HOW = ("solver.threads=1", "output.pictures=false", "output.fields=false")
 _SOURCES = ("fem", "meshes", "materials", "experiments")
-_WITHOUT_EFFECT = {"rows.toml", "rows.py", "evidence.py", "judge.py", "book.py"}  # on a run, that is
+_WITHOUT_EFFECT = {"rows.toml", "rows.py", "evidence.py", "judge.py", "book.py", "derived.py"}
 
 
 @dataclass(frozen=True)
@@ -54,13 +51,13 @@ RESOLUTIONS = {"quick": Resolution("quick", 4.0), "full": Resolution("full", 3.0
 
 @dataclass(frozen=True)
 class ArmResult:
-    """What one arm found on one specimen: numbers and curves, or why there are none."""
+    """What one arm found on one specimen: numbers and curves, or why there are none; processor time taken, s."""
 
     arm: str
     values: dict[str, float] = field(default_factory=dict)
     curves: dict[str, Curve] = field(default_factory=dict)
     error: str = ""
-    wall_s: float = 0.0
+    computing_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -111,7 +108,7 @@ def run_protocol(
     who = tuple(individuals) if individuals is not None else chosen.population.draw(how.count(chosen))
     with _folder(folder) as place:
         jobs = [Job(chosen, one, how, dict(constants or {}), place / chosen.name) for one in who]
-        results = dict(run_jobs(jobs, workers, tell))
+        results = {job.individual.name: arms for job, arms in run_jobs(jobs, workers, tell)}
     return gather(chosen, who, [results[job.individual.name] for job in jobs])
 
 
@@ -124,8 +121,8 @@ def _folder(folder: Path | None) -> Iterator[Path]:
         yield Path(made)
 
 
-def run_jobs(jobs: Sequence[Job], workers: int, tell: Tell | None) -> Iterator[tuple[str, list[ArmResult]]]:
-    """Run specimens, in this process or in several; yields the specimen's name and its arms as they finish."""
+def run_jobs(jobs: Sequence[Job], workers: int, tell: Tell | None) -> Iterator[tuple[Job, list[ArmResult]]]:
+    """Run specimens, in this process or in several; yields each with its arms as it finishes."""
     if workers < 2 or len(jobs) < 2:
         for job in jobs:
             yield _told(job, run_job(job), tell)
@@ -144,12 +141,12 @@ def _die_quietly() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _told(job: Job, arms: list[ArmResult], tell: Tell | None) -> tuple[str, list[ArmResult]]:
+def _told(job: Job, arms: list[ArmResult], tell: Tell | None) -> tuple[Job, list[ArmResult]]:
     if tell is not None:
         failed = "; ".join(arm.error for arm in arms if arm.error)
-        took = sum(arm.wall_s for arm in arms)
+        took = sum(arm.computing_s for arm in arms)
         tell(f"{job.protocol.name:<24} specimen {job.individual.name:<8} {took:6.1f} s  {failed[:160]}".rstrip())
-    return job.individual.name, arms
+    return job, arms
 
 
 def run_job(job: Job) -> list[ArmResult]:
@@ -172,12 +169,12 @@ def _one_arm(job: Job, arm: Arm, known: Mapping[str, float]) -> ArmResult:
     if kept is not None:
         return kept
     rmtree(folder, ignore_errors=True)
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         found = _computed(job, arm) if arm.compute else _studied(arm, settings, folder)
     except KyphosError as error:
         found = ArmResult(arm.name, error=str(error))
-    found = replace(found, wall_s=time.perf_counter() - start)
+    found = replace(found, computing_s=time.process_time() - start)
     rmtree(folder / "checkpoints", ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "found.json").write_text(json.dumps({"stamp": stamp, **asdict(found)}, indent=1) + "\n")
@@ -206,21 +203,6 @@ def _settings(job: Job, arm: Arm, known: Mapping[str, float]) -> tuple[str, ...]
     return (*specimen_settings(job.individual), size, *_HOW, *arm.settings, *adapted, *constants)
 
 
-def specimen_settings(individual: Individual) -> tuple[str, ...]:
-    """Overrides of a study's specimen: level, density, seed and sizes of this one."""
-    sex: Any = individual.sex
-    sizes = asdict(meshes.default_dimensions(individual.level, sex))
-    scaled = {name: sizes[name] * individual.width_factor for name in _LENGTHS}
-    scaled |= {name: sizes[name] * individual.height_factor for name in _HEIGHTS}
-    return (
-        f'specimen.levels=["{individual.level}"]',
-        f"specimen.sex={individual.sex}",
-        f"specimen.seed={individual.seed}",
-        f"specimen.vbmd_mg_per_cc={individual.vbmd_mg_per_cc}",
-        *(f"specimen.dimensions.{name}={value:.3f}" for name, value in scaled.items()),
-    )
-
-
 def _full_name(arm: str, name: str) -> str:
     return f"{arm}.{name}" if arm else name
 
@@ -241,8 +223,8 @@ def gather(protocol: Protocol, individuals: Sequence[Individual], results: Seque
         for arm in arms:
             for name, curve in arm.curves.items():
                 curves.setdefault(_full_name(arm.arm, name), []).append(tuple((x, y) for x, y in curve))
-    wall_s = sum(arm.wall_s for arms in results for arm in arms)
-    table = Observables(protocol.name, tuple(individuals), values, failures, curves, wall_s)
+    computing_s = sum(arm.computing_s for arms in results for arm in arms)
+    table = Observables(protocol.name, tuple(individuals), values, failures, curves, computing_s)
     if protocol.derive is None:
         return table
     return replace(table, values={**values, **protocol.derive(table)})

@@ -53,7 +53,7 @@ def test_every_part_is_on_a_page():
 
 def test_every_table_and_stage_of_the_study_is_told():
     tables = {name.partition(".")[0] for name in make_docs.TABLES}
-    values = {"name", "description", "stage"}
+    values = {"name", "description", "stage", "materials"}
     assert tables | values == set(StudySpec.model_fields)
     assert {f"stage.{kind}" for kind in KINDS} <= set(make_docs.made_parts())
 

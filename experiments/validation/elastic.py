@@ -1,0 +1,66 @@
+"""What the shell contributes to an intact body: elastic solutions between parallel platens."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kyphos import fem, materials, meshes
+from kyphos.errors import ConvergenceError
+from kyphos.experiments.bench import Bench, Controls, last, to_force, with_material
+from kyphos.experiments.run import specimen_bench
+from kyphos.units import MM3_PER_ML
+
+from .population import Individual, dimensions
+
+LOW_N, HIGH_N = 100.0, 500.0
+MIDDLE_SHARE = 0.25  # of the height: where the weight of a cell's load has fallen to zero, from 1 at mid-height
+
+
+def mesh_of(individual: Individual, element_size_mm: float) -> meshes.SegmentMesh:
+    """Mesh of a specimen's body with its density."""
+    return meshes.build_body(
+        individual.level,
+        dimensions(individual),
+        element_size_mm=element_size_mm,
+        vbmd_mg_per_cc=individual.vbmd_mg_per_cc,
+        seed=individual.seed,
+        density_cv=0.2,
+    )
+
+
+def body_volume(individual: Individual, element_size_mm: float) -> dict[str, float]:
+    """Volume of the body, mL."""
+    mesh = mesh_of(individual, element_size_mm)
+    return {"volume_ml": mesh.bodies[individual.level].volume_mm3 / MM3_PER_ML}
+
+
+def shell_share(individual: Individual, element_size_mm: float) -> dict[str, float]:
+    """Per cent of stiffness lost with the shell (Eswaran 2007), and of the load it carries at mid-height (Yang 2012).
+
+    The load share is the shell's part of the axial stress integrated over the body, weighted towards mid-height.
+    """
+    fem.use_threads(1)
+    controls = Controls(fem.AutomaticSolver(), fem.MarchSettings())
+    bench = specimen_bench(mesh_of(individual, element_size_mm))
+    whole, loaded = _stiffness(bench, controls)
+    shell = bench.mesh.cells_in(f"{individual.level}.shell")
+    void = materials.load_card("void")
+    without, _ = _stiffness(with_material(bench, shell, void.law, void.row()), controls)
+    return {"stiffness_percent": 100.0 * (1.0 - without / whole), "load_percent": _load_percent(loaded, shell)}
+
+
+def _stiffness(bench: Bench, controls: Controls) -> tuple[float, Bench]:
+    """Secant stiffness between parallel platens (N/mm), and the loaded bench."""
+    low = last(bench, to_force(bench, LOW_N, controls, locked=True))
+    high = last(low, to_force(low, HIGH_N, controls, locked=True))
+    return (HIGH_N - LOW_N) / (high.approach_mm - low.approach_mm), high
+
+
+def _load_percent(bench: Bench, shell: np.ndarray) -> float:
+    evaluation = bench.structure.evaluate(bench.state)
+    if evaluation is None:
+        raise ConvergenceError("the loaded body cannot be evaluated")
+    axial_n_mm = (evaluation.response.stress[..., 2] * bench.structure.mesh.weight).sum(axis=1)
+    heights = bench.mesh.points_mm[bench.mesh.cells].mean(axis=1)[:, 2] - bench.body.centre_mm[2]
+    weighted = axial_n_mm * np.maximum(0.0, 1.0 - np.abs(heights) / (MIDDLE_SHARE * bench.body.height_mm))
+    return 100.0 * float(weighted[shell].sum() / weighted.sum())
