@@ -19,8 +19,10 @@ from kyphos.experiments.store import git_commit, installed_versions
 from .judge import Finding, judge
 from .protocols import PROTOCOLS, Observables
 from .rows import Row
-from .running import ArmResult, Job, Resolution, Tell, gather, run_jobs
+from .running import ArmResult, Job, Resolution, Tell, code_hash, gather, run_jobs
 
+NEGLIGIBLE = 1e-9
+"""Spread over mean below which specimens agree but for rounding."""
 PINNED = ("name", "use", "published", "unit", "ours", "verdict", "source", "flag")
 
 
@@ -76,6 +78,7 @@ def run_book(
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": installed_versions(),
         "commit": git_commit(),
+        "code": code_hash(),
         "resolution": asdict(resolution),
         "processes": workers,
         "specimens": len(jobs),
@@ -140,7 +143,9 @@ def ours_text(finding: Finding) -> str:
     if finding.row.judge == "order":
         return f"{finding.ours:.0%} of specimens"
     spread = finding.ours_sd if finding.row.statistic != "sd" else None
-    return f"{finding.ours:.4g}" + ("" if spread is None else f" ± {spread:.3g}")
+    if spread is None:
+        return f"{finding.ours:.4g}"
+    return f"{finding.ours:.4g} ± {spread if spread > NEGLIGIBLE * abs(finding.ours) else 0.0:.3g}"
 
 
 def distance_text(finding: Finding) -> str:

@@ -36,8 +36,8 @@ def creep_ratios(found: Observables) -> Mapping[str, Array]:
             continue
         table = np.stack([found.values[name] for name in states])
         intact, fractured, treated = table[:, np.isfinite(table).all(axis=0)].mean(axis=1)
-        ratios[f"creep_rise_{place}"] = np.array([fractured / intact])
-        ratios[f"creep_treated_{place}_percent"] = np.array([change_percent(treated, fractured)])
+        ratios[f"creep_rise_{place}"] = np.array(fractured / intact)
+        ratios[f"creep_treated_{place}_percent"] = np.array(change_percent(treated, fractured))
     return ratios
 
 
@@ -55,8 +55,8 @@ def strength_by_density(found: Observables) -> Mapping[str, Array]:
     known = np.isfinite(strength)
     if known.sum() > 2:
         slope, at_zero = np.polyfit(vbmd[known], strength[known], 1)
-        derived["strength_at_80_kn"] = np.array([at_zero + 80.0 * slope])
-        derived["strength_slope_n_per_mg_per_cc"] = np.array([1000.0 * slope])
+        derived["strength_at_80_kn"] = np.array(at_zero + 80.0 * slope)
+        derived["strength_slope_n_per_mg_per_cc"] = np.array(1000.0 * slope)
     for name, other in (("men_over_women", "men"), ("l3_over_l1", "l3")):
         if f"{other}.strength_kn" in found.values:
             derived[name] = found.values[f"{other}.strength_kn"] / strength
@@ -86,7 +86,7 @@ def dose(found: Observables) -> Mapping[str, Array]:
         derived[f"{name}_fill_percent"] = 100.0 * needed / body_ml
         fills = np.broadcast_to(volumes[1:], ratios[:, 1:].shape) / body_ml[:, None]
         known = np.isfinite(ratios[:, 1:])
-        derived[f"{name}_r2"] = np.array([np.corrcoef(fills[known], ratios[:, 1:][known])[0, 1] ** 2])
+        derived[f"{name}_r2"] = np.array(np.corrcoef(fills[known], ratios[:, 1:][known])[0, 1] ** 2)
     return derived
 
 

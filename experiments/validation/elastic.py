@@ -12,7 +12,7 @@ from kyphos.units import MM3_PER_ML
 
 from .population import Individual, dimensions
 
-LOW_N, HIGH_N = 100.0, 500.0
+LOW_N, HIGH_N = 20.0, 100.0  # without its shell a weak body yields at 500 N
 MIDDLE_SHARE = 0.25  # of the height: where the weight of a cell's load has fallen to zero, from 1 at mid-height
 
 

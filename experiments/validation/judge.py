@@ -55,8 +55,10 @@ def judge(row: Row, found: Observables | None) -> Finding:
     """Hold what a protocol found against a row; ``found`` is None for rows that have no protocol."""
     if row.judge == "none" or found is None:
         return Finding(row, NOT_ASSESSABLE, message=row.reason)
-    values = found.values.get(row.observable, np.array([np.nan]))
+    given = found.values.get(row.observable, np.array([np.nan]))
+    values = np.atleast_1d(given)
     known = values[~np.isnan(values)]
+    count = int(known.size) if given.ndim else len(found.individuals)
     message = _failures(found)
     if not known.size or known.size < (1.0 - FAILED_SHARE) * values.size:
         return Finding(row, NOT_CONVERGED, count=int(known.size), message=message or "no specimen gave a number")
@@ -66,9 +68,9 @@ def judge(row: Row, found: Observables | None) -> Finding:
     z, factor = _distance(row, ours)
     if not isfinite(ours):
         largest = "not reached within the range tested"
-        return Finding(row, _worst(row), count=int(known.size), also=shown, message=f"{largest}. {message}".strip())
+        return Finding(row, _worst(row), count=count, also=shown, message=f"{largest}. {message}".strip())
     spread = spread if spread is not None and isfinite(spread) else None
-    return Finding(row, _verdict(row, ours, z, factor), ours, spread, int(known.size), z, factor, shown, message)
+    return Finding(row, _verdict(row, ours, z, factor), ours, spread, count, z, factor, shown, message)
 
 
 def _has_number(found: Observables, name: str) -> bool:

@@ -80,7 +80,7 @@ def _life(individual: Individual, load: float) -> float:
     stress = -load * modulus
     at = materials.drive_uniaxial(law, row, np.linspace(0.0, stress, 9)[1:], control="stress")
     start, done, damage = float(at.variable("damage")[-1]), 0.0, 0.0
-    for step in np.diff(np.geomspace(1.0, LONGEST_LIFE, STEPS), prepend=0.0):
+    for step in map(float, np.diff(np.geomspace(1.0, LONGEST_LIFE, STEPS), prepend=0.0)):
         try:
             at = materials.drive_uniaxial(law, row, [stress], control="stress", cycles=step, after=at)
         except ConvergenceError:  # what is left does not carry the load

@@ -72,7 +72,8 @@ class Observables:
     protocol, individuals
         What was run, on whom.
     values
-        Observable -> (n,) its value for each specimen, NaN where its arm failed; derived ones may have another length.
+        Observable -> (n,) its value for each specimen, NaN where its arm failed. Derived ones may have another
+        length, or none: () one number for the whole group.
     failures
         "specimen" or "specimen arm" -> why there is no number.
     curves
@@ -205,7 +206,6 @@ _ALL = (
             Arm("vertebroplasty", "belkoff-2001-vertebroplasty", reading.restored),
         ),
         derive=derived.cement_order,
-        quick=2,
     ),
     Protocol(
         "dose",
@@ -213,7 +213,6 @@ _ALL = (
         ELDERLY,
         (_SIZE, *map(_dose_arm, derived.VOLUMES_ML)),
         derive=derived.dose,
-        quick=2,
     ),
     Protocol(
         "lu-2004",
@@ -224,7 +223,6 @@ _ALL = (
             *map(_cycled_arm, derived.LOAD_PERCENTS),
         ),
         derive=derived.all_held,
-        quick=2,
         full=6,
     ),
     Protocol(
@@ -244,7 +242,6 @@ _ALL = (
             *map(_filled_arm, derived.FILLS_PERCENT),
         ),
         derive=derived.fill_order,
-        quick=2,
         full=6,
     ),
     Protocol(
@@ -257,8 +254,8 @@ _ALL = (
             Arm("men", "strength", reading.intact_test, adapt=_other_sex),
         ),
         derive=derived.strength_by_density,
-        quick=6,
-        full=12,
+        quick=8,
+        full=16,
     ),
     Protocol(
         "yield",
@@ -276,7 +273,6 @@ _ALL = (
             Arm("kyphoplasty", "kyphoplasty-pmma-L1", reading.height_shares, curves=reading.height_curve),
             Arm("vertebroplasty", "vertebroplasty-pmma-L1", reading.height_shares, curves=reading.height_curve),
         ),
-        quick=2,
     ),
 )
 

@@ -18,6 +18,7 @@ from kyphos.experiments.validation import (
     Protocol,
     Resolution,
     Row,
+    find_protocol,
     find_rows,
     judge,
     run_book,
@@ -108,6 +109,12 @@ def test_scatter_and_median_are_statistics_too():
     assert judge(replace(NUMBER, statistic="sd"), found([1.0, 3.0])).ours == pytest.approx(2.0**0.5)
 
 
+def test_one_number_of_a_group_counts_the_group():
+    group = replace(found([1.0, 2.0, 3.0]), values={"x": np.array(31.0)})
+    finding = judge(NUMBER, group)
+    assert (finding.count, finding.ours, finding.ours_sd) == (3, 31.0, None)
+
+
 @pytest.mark.parametrize("count", [2, 3, 8])
 def test_a_small_population_has_the_mean_and_spread_of_the_large_one(count):
     people = Population(80.0, 20.0, "assumed: a test", (1.0, 300.0)).draw(count)
@@ -184,6 +191,14 @@ def test_constants_of_a_card_can_be_set_for_a_protocol(tmp_path):
         for constants in ({}, {"trabecular": {"yield_coefficient_mpa": 30.0}})
     ]
     assert strengths[1] < 0.95 * strengths[0]
+
+
+def test_two_processes_find_what_one_finds():
+    people = find_protocol("yield").population.draw(4)
+    alone, together = (run_protocol("yield", people, COARSE, workers=workers) for workers in (1, 2))
+    assert alone.individuals == together.individuals == people
+    for name, values in alone.values.items():
+        np.testing.assert_array_equal(values, together.values[name])
 
 
 def fails(individual, element_size_mm):
