@@ -88,7 +88,7 @@ def _solve_step(point: _Point) -> tuple[Floats, Floats, Floats, Floats]:
     for _ in range(_ITERATIONS):
         stress = response.stress[0, 0]
         sizes.append(float(np.abs(residual).max(initial=0.0)))
-        if sizes[-1] <= 1e-10 * max(float(np.abs(stress).max()), float(np.abs(point.targets).max()), 1e-6):
+        if sizes[-1] <= 1e-10 * max(float(np.abs(stress).max()), float(np.abs(point.targets).max()), 1e-3):
             return strain, stress, response.tangent[0, 0], response.state[0, 0]
         step = _step_of(point, response, residual)
         for damping in 0.5 ** np.arange(10):

@@ -1,9 +1,10 @@
 """Material cards: every constant with value, unit, range, source and a `seen`/`assumed` flag.
 
 A card is a TOML file in `cards/`: `kind` names a law (or a kind that is no law by itself), `meaning` says what it is,
-each `[parameters.NAME]` holds `value`, `unit`, `low`, `high`, `source`, `flag`. A `CrushableBone` or `PlasticBone`
-card also names its `modulus_law` and `yield_law`. A card may `extends` another, overriding what differs. Cards of the
-kinds in `DATA_KINDS` hold data that no law takes as they are. `group` says where a list shows the card.
+each `[parameters.NAME]` holds `value`, `unit`, `low`, `high`, `source`, `flag` (and, where a calibration has set the
+value, `calibrated`, on what, and `prior`, the value before). A `CrushableBone` or `PlasticBone` card also names its
+`modulus_law` and `yield_law`. A card may `extends` another, overriding what differs. Cards of the kinds in
+`DATA_KINDS` hold data that no law takes as they are. `group` says where a list shows the card.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ GROUPS = {
     "": "Others",
 }
 """Where a list shows a card: `group` of the card -> heading."""
+CALIBRATED = {"calibrated", "prior"}
+"""What only a calibrated constant has."""
 COMPOSITE = "InterdigitatedComposite"
 PLASTIC_BONE = "PlasticBone"
 """Isotropic, perfectly plastic bone by density, for voxel grids; see `plastic_bone`."""
@@ -103,7 +106,10 @@ _COMPOSITE_UNITS = {"porosity": "1", "porosity_exponent": "1", "interface_knock_
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """One number of a card: value, unit, range of uncertainty, source, and whether the source was seen."""
+    """One number of a card: value, unit, range of uncertainty, source, and whether the source was seen.
+
+    A calibrated constant also says on what (`calibrated`), and keeps the value its source gave (`prior`).
+    """
 
     value: float
     unit: str
@@ -111,6 +117,18 @@ class Constant:
     high: float
     source: str
     flag: str
+    calibrated: str = ""
+    prior: float | None = None
+
+    @property
+    def guess(self) -> float:
+        """The value before any calibration."""
+        return self.value if self.prior is None else self.prior
+
+    @property
+    def origin(self) -> str:
+        """Where the value comes from: its source, and what a calibration made of it."""
+        return self.source if self.prior is None else f"{self.prior:g} from {self.source}; {self.calibrated}"
 
 
 @dataclass(frozen=True)
@@ -173,11 +191,15 @@ def _check_range(where: str, constant: Constant) -> None:
 def _constant(where: str, table: Table, unit: str) -> Constant:
     """One validated `[parameters.NAME]` table."""
     names = [field.name for field in fields(Constant)]
-    if missing := [name for name in names if name not in table]:
-        raise MaterialError(f"{where}: {missing[0]!r} is missing; every constant needs {', '.join(names)}")
+    needed = [name for name in names if name not in CALIBRATED]
+    if missing := [name for name in needed if name not in table]:
+        raise MaterialError(f"{where}: {missing[0]!r} is missing; every constant needs {', '.join(needed)}")
     if extra := sorted(set(table) - set(names)):
         raise MaterialError(_unknown(where, extra[0], dict.fromkeys(names)))
-    for name in ("value", "low", "high"):
+    if CALIBRATED & set(table):
+        _check_calibrated(where, table)
+    numbers = [name for name in ("value", "low", "high", "prior") if name in table]
+    for name in numbers:
         number = table[name]
         if isinstance(number, bool) or not isinstance(number, int | float) or not isfinite(number):
             raise MaterialError(f"{where}: {name}={number!r} must be a finite number")
@@ -187,9 +209,20 @@ def _constant(where: str, table: Table, unit: str) -> Constant:
         raise MaterialError(f"{where}: flag={table['flag']!r} must be one of {', '.join(FLAGS)}")
     if table["unit"] != unit:
         raise MaterialError(f"{where}: unit={table['unit']!r} must be {unit!r}")
-    constant = Constant(**{**table, **{name: float(table[name]) for name in ("value", "low", "high")}})
+    values: Table = table | {name: float(table[name]) for name in numbers}
+    constant = Constant(**values)
     _check_range(where, constant)
     return constant
+
+
+def _check_calibrated(where: str, table: Table) -> None:
+    """A calibrated constant says on what, keeps its prior value, and is not seen."""
+    if not set(table) >= CALIBRATED or not isinstance(table["calibrated"], str) or not table["calibrated"].strip():
+        raise MaterialError(
+            f"{where}: a calibrated constant needs both `calibrated`, a text that is not empty, and `prior`"
+        )
+    if table["flag"] != "assumed":
+        raise MaterialError(f"{where}: flag={table['flag']!r} must be assumed: a calibrated value was not seen")
 
 
 def _expected(where: str, table: Table) -> dict[str, str]:
@@ -388,7 +421,7 @@ def describe_card(name: str) -> str:
     width = max(len(key) for key in card.constants)
     for key, c in card.constants.items():
         number = f"{c.value:.6g} [{c.low:.6g}, {c.high:.6g}] {c.unit}"
-        lines.append(f"  {key:<{width}}  {number:<34} {c.flag:<8} {c.source}")
+        lines.append(f"  {key:<{width}}  {number:<34} {c.flag:<8} {c.origin}")
     return "\n".join(lines)
 
 

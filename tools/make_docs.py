@@ -3,6 +3,8 @@
 A page holds ``<!-- made: NAME -->`` and ``<!-- /made -->``; what stands between them is replaced. Run it
 after a change of a key or a card: ``python tools/make_docs.py``; ``tests/unit/test_docs_pages.py`` says when.
 After a change of a check add ``--wall``: the verification tests run and their numbers are kept anew.
+The page on the calibration is made from ``docs/calibration.json``, which the calibration writes; ``--profiles`` draws
+its picture anew.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from kyphos.experiments import tables, toml_text
+from kyphos.experiments.calibration import report
 from kyphos.experiments.decks.keywords import KEYWORDS
 from kyphos.experiments.explain import unit_of
 from kyphos.experiments.plan import KINDS, StageTable
@@ -30,8 +33,18 @@ from kyphos.materials import Card, cards_by_group, count_flags, list_cards, load
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-PAGES = ("study-file.md", "physics.md", "materials.md", "ct-strength.md", "decks.md", "verification.md")
+PAGES = (
+    "study-file.md",
+    "physics.md",
+    "materials.md",
+    "ct-strength.md",
+    "decks.md",
+    "verification.md",
+    "calibration.md",
+)
 WALL = ROOT / "tests" / "verification" / "wall.json"
+CALIBRATION = DOCS / "calibration.json"
+PROFILES = DOCS / "calibration-profiles.png"
 
 TABLES: dict[str, type[BaseModel]] = {
     "specimen": tables.Specimen,
@@ -171,7 +184,7 @@ def _constants(name: str, base: str = "") -> str:
 
 def _constant_row(card: Card, key: str) -> tuple[str, ...]:
     c = card.constants[key]
-    return f"`{key}`", f"{c.value:.6g}", c.unit, f"{c.low:.6g} to {c.high:.6g}", c.flag, c.source
+    return f"`{key}`", f"{c.value:.6g}", c.unit, f"{c.low:.6g} to {c.high:.6g}", c.flag, c.origin
 
 
 def _cards() -> str:
@@ -266,6 +279,22 @@ def _wall_count() -> str:
     return f"{len(checks) - failing} checks, and {failing} that must fail, in {groups} groups.\n"
 
 
+def _calibrated() -> dict[str, Any]:
+    return dict(json.loads(CALIBRATION.read_text(encoding="utf-8")))
+
+
+def _calibration() -> str:
+    return report.story(_calibrated()) + "\n"
+
+
+def _directions() -> str:
+    return _bullets(report.direction_lines(_calibrated()))
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "".join(f"- {line}\n" for line in lines)
+
+
 def _makers() -> dict[str, Callable[[], str]]:
     makers: dict[str, Callable[[], str]] = {"study": lambda: _keys(StudySpec, ["name"])}
     makers |= {name: lambda model=model: _keys(model) for name, model in TABLES.items()}  # type: ignore[misc]
@@ -275,6 +304,11 @@ def _makers() -> dict[str, Callable[[], str]]:
     makers |= {"library": _library, "library.count": _library_count, "library.sources": _sources}
     makers |= {"wall": _wall, "wall.count": _wall_count}
     makers["keywords"] = _keywords
+    makers |= {"calibration": _calibration, "calibration.directions": _directions}
+    makers["calibration.constants"] = lambda: _table(*report.parameter_table(_calibrated()))
+    makers["calibration.rows"] = lambda: _table(*report.row_table(_calibrated()))
+    makers["calibration.left_out"] = lambda: _bullets(report.left_out_lines(_calibrated()))
+    makers["calibration.open"] = lambda: report.open_questions(_calibrated()) + "\n"
     for card, base in (("trabecular", ""), ("shell", "trabecular"), ("endplate", "trabecular")):
         makers[f"card.{card}"] = lambda card=card, base=base: _constants(card, base)  # type: ignore[misc]
     for card in ("interdigitated", "pmma", "pmma-low-modulus", "calcium-phosphate", "ct-bone", "pmma-cap"):
@@ -286,11 +320,15 @@ _MAKERS = _makers()
 
 
 def main() -> None:
-    """Write the pages; with ``--wall`` run the verification tests first and keep what they find."""
+    """Write the pages; with ``--wall`` run the verification tests first, with ``--profiles`` draw the calibration."""
     if "--wall" in sys.argv[1:]:
         about_the_page = [f"--ignore={WALL.parent / name}" for name in ("test_wall.py", "test_mutants.py")]
         command = [sys.executable, "-m", "pytest", "-q", *about_the_page, str(WALL.parent)]
         subprocess.run(command, env={**os.environ, "KYPHOS_WALL": str(WALL)}, check=True)
+    if "--profiles" in sys.argv[1:]:
+        from kyphos.views.calibration import profile_chart
+
+        profile_chart(_calibrated()).savefig(PROFILES, dpi=110)
     for name in PAGES:
         path = DOCS / name
         path.write_text(render(path.read_text(encoding="utf-8")), encoding="utf-8")

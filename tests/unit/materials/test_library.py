@@ -150,6 +150,33 @@ def test_interdigitated_cement():
         _ = load_card("interdigitated").law
 
 
+CALIBRATED = GOOD + 'calibrated = "on three rows"\nprior = 0.25\n'
+
+
+def test_a_calibrated_constant_keeps_its_guess_and_says_on_what():
+    card = parse_card("example", CALIBRATED)
+    assert card["poisson_ratio"] == 0.3
+    assert card.constants["poisson_ratio"].guess == 0.25
+    assert card.constants["poisson_ratio"].origin == "0.25 from assumed: usual; on three rows"
+    assert card.constants["youngs_modulus_mpa"].guess == card["youngs_modulus_mpa"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("prior = 0.25\n", "", "needs both"),
+        ('calibrated = "on three rows"\n', "", "needs both"),
+        ('"on three rows"', '" "', "needs both"),
+        ("prior = 0.25", "prior = nan", "must be a finite number"),
+        ('flag = "assumed"', 'flag = "seen"', "a calibrated value was not seen"),
+    ],
+)
+def test_half_a_calibration_is_refused(old, new, message):
+    assert old in CALIBRATED
+    with pytest.raises(MaterialError, match=message):
+        parse_card("example", CALIBRATED.replace(old, new))
+
+
 def test_constants_can_be_set_for_a_while():
     before = {name: load_card(name)["creep_coefficient"] for name in ("trabecular", "shell")}
     with constants_set({"trabecular": {"creep_coefficient": 0.1}}):

@@ -1,0 +1,99 @@
+"""What is run, and what it is held against: the book's rows marked `calibrate`, and the protocols that answer them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import groupby
+
+import numpy as np
+
+from kyphos.errors import ConvergenceError
+from kyphos.experiments.validation import Observables, Protocol, Row, find_protocol, read_rows, run_protocol
+from kyphos.experiments.validation.population import Individual
+
+from .parameters import CHOSEN
+from .runs import Experiment, Values
+from .targets import Data, Target, spread
+
+CARD = "trabecular"
+FATIGUE = ("fatigue_life_coefficient", "fatigue_life_exponent")
+RESOLUTION = "quick"
+"""Of the book: 4 mm elements."""
+
+SAME_QUANTITY = (
+    ("luo-creep-intact-anterior", "luo-creep-intact-central"),
+    ("luo-creep-fractured-anterior", "luo-creep-fractured-central"),
+    ("haddock-life-low", "haddock-life-middle", "haddock-exponent"),
+)
+"""Rows that tell one thing of one experiment more than once (two places, or one line) share the weight of one row."""
+
+BEYOND_THE_MODEL = {
+    "belkoff-height-vertebroplasty": "the pressure of the injection is not in the model: cement enters free "
+    "of stress and restores nothing",
+}
+"""Rows marked `calibrate` that no constants can answer, and why."""
+
+CORRELATED = {("kim-creep", "kim-residual"): 0.94}
+"""Errors that go together: between the cores of Kim 2011 creep and residual strain did, r = 0.94 (evidence E16)."""
+
+SKEWED_UNITS = ("microstrain", "cycles")
+"""Of positive quantities, whose large standard deviations mean a skewed distribution."""
+
+
+def experiments_and_data() -> tuple[tuple[Experiment, ...], Data]:
+    """All experiments of the calibration, and the rows they answer, in the order of the book."""
+    rows = [row for row in read_rows() if row.use == "calibrate" and not _reason(row)]
+    by_protocol = groupby(sorted(rows, key=lambda row: row.protocol), key=lambda row: row.protocol)
+    experiments = tuple(_experiment(find_protocol(name), tuple(group)) for name, group in by_protocol)
+    return experiments, Data(tuple(_target(row) for row in rows), CORRELATED)
+
+
+def left_out() -> dict[str, str]:
+    """Rows marked `calibrate` that are not fitted, and why."""
+    return {row.name: reason for row in read_rows() if row.use == "calibrate" and (reason := _reason(row))}
+
+
+def _reason(row: Row) -> str:
+    """Why a row cannot be fitted; empty if it can."""
+    return BEYOND_THE_MODEL.get(row.name, row.reason if row.judge == "none" else "")
+
+
+def _target(row: Row) -> Target:
+    assert row.published is not None, "the book refuses a row of numbers without one"
+    deviation, scale = spread(row.published, row.sd, positive=row.unit in SKEWED_UNITS)
+    group = next((group for group in SAME_QUANTITY if row.name in group), (row.name,))
+    weight = 1.0 / len(group)
+    return Target(row.name, row.published, row.unit, deviation, scale, row.source, row.flag, weight)
+
+
+def _experiment(protocol: Protocol, rows: tuple[Row, ...]) -> Experiment:
+    """A protocol, as far as rows need it; cores, which cost little, as a population, bodies as the mean specimen."""
+    used = [row.observable.rpartition(".")[0] for row in rows]
+    arms = tuple(arm for arm in protocol.arms if arm.name in used)
+    protocol = replace(protocol, arms=arms, derive=None)
+    on_points = all(arm.compute is not None for arm in arms)
+    who = protocol.population.draw(protocol.quick) if on_points else (protocol.population.nominal,)
+    reads = tuple(name for name in CHOSEN if on_points or name not in FATIGUE)
+
+    def run(constants: Values) -> dict[str, float]:
+        return _answers(protocol, rows, who, constants)
+
+    return Experiment(protocol.name, reads, run)
+
+
+def _answers(
+    protocol: Protocol, rows: tuple[Row, ...], who: tuple[Individual, ...], constants: Values
+) -> dict[str, float]:
+    found = run_protocol(protocol, who, RESOLUTION, constants={CARD: dict(constants)})
+    if found.failures:
+        raise ConvergenceError("; ".join(f"{name}: {why}" for name, why in found.failures.items()))
+    return {row.name: _statistic(found, row) for row in rows}
+
+
+def _statistic(found: Observables, row: Row) -> float:
+    """Mean or median of the specimens; ConvergenceError where one has no value."""
+    values = found.values[row.observable]
+    value = float(np.median(values) if row.statistic == "median" else np.mean(values))
+    if not np.isfinite(value):
+        raise ConvergenceError(f"{row.name}: {row.observable} is not a number")
+    return value
