@@ -152,7 +152,7 @@ def young_mpa(field):
 def test_a_brittle_cement_goes_through_a_few_cycles(walk, bench_after):
     _, filled = walk(CementStage(volume_ml=4.0, force_n=100.0, card="calcium-phosphate"), bench_after("deflated"))
     assert (filled.bench.field.laws()[filled.bench.cement_share > 0] == "BrittleCement").all()
-    _, worn = walk(CycleStage(count=3, max_n=800.0), filled.bench)
+    _, worn = walk(CycleStage(count=3, max_n=1800.0), filled.bench)
     cracks = worn.bench.field.state_field(worn.bench.state.history, "crack_damage")
     assert 0.0 < cracks.max() <= 1.0
 
