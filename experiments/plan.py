@@ -15,6 +15,7 @@ from kyphos.experiments.tables import (
     Cycling,
     Force,
     Fracture,
+    Interface,
     Measure,
     Method,
     Number,
@@ -139,6 +140,7 @@ class CementStage(SteadyStage):
     volume_ml: Number = Field(default=6.0, ge=0.1, le=30, description="injected volume")
     shape: Shape = Field(default="bolus", description="in the cavity, or between the trabeculae")
     approach: Approach = Field(default="bipedicular", description="needles around whose tips the cement lies")
+    interface: Interface = Field(default="bonded", description="to bone: tied for good, or it may let go")
 
 
 class CycleStage(StageTable):
@@ -316,6 +318,7 @@ def _treatment_stages(procedure: Procedure, cement: Cement) -> Iterator[Stage]:
         volume_ml=cement.volume_ml,
         shape=cement.shape or default_shape(procedure.kind),
         approach=procedure.approach,
+        interface=cement.interface,
     )
 
 

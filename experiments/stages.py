@@ -40,10 +40,12 @@ Ids = NDArray[np.int64]
 FRACTURE_STEPS = (0.004, 0.015)  # first and longest, shares of the body's height
 FRACTURE_ITERATIONS = 5.0  # of Newton's method, that a step of the right length takes
 FRACTURE_ACCURACY = 2e-4
+SLOWEST_LOSS = 0.05  # anterior loss per approach, both as shares of the body's height; less is taken for this
 UNLOADING_SHARE = 5e-4  # of the body's height, before force control takes over
 SEED_ML = 0.6  # volume of a deflated balloon with its channel
 SEED_RATIOS = np.array([1.0, 2.0, 1.0])  # its shape: twice as long, front to back, as wide
 INFLATION_STEPS = 12
+INTERFACE_CARD = "cement-bone-interface"
 STRENGTH_STEPS = 20
 STRENGTH_DROP = 0.03  # fall below the first maximum that ends a strength test
 REPORTED_CYCLES = (1, 2, 10, 100, 500, 5000, 20_000, 100_000)
@@ -187,9 +189,18 @@ def _fracture(stage: plan.FractureStage, bench: Bench, controls: Controls) -> Ru
         if bench.approach_mm > 0.8 * bench.body.height_mm or rate == 0.0:
             raise ConvergenceError(f"the anterior height shrank by only {new:.1%}; {wanted:.0%} is out of reach")
         loss = new
-        step_mm *= float(np.clip(FRACTURE_ITERATIONS / step.equilibrium.iterations, 0.5, 1.5))
-        step_mm = min((wanted - loss) / rate, step_mm, longest_mm)
+        size_mm = abs(step_mm) * float(np.clip(FRACTURE_ITERATIONS / step.equilibrium.iterations, 0.5, 1.5))
+        step_mm = _next_step_mm(wanted - loss, rate, min(size_mm, longest_mm), bench.body.height_mm)
     return Ended(bench, {"fracture_energy_j": energy / N_MM_PER_J})
+
+
+def _next_step_mm(missing: float, rate_per_mm: float, largest_mm: float, height_mm: float) -> float:
+    """Step of the load point towards a loss of height of which ``missing`` (a share) is left.
+
+    Pressed down, the anterior height may grow for a while where the body tilts back: the step still goes down.
+    """
+    least = SLOWEST_LOSS / height_mm
+    return float(np.clip(missing / max(rate_per_mm, least), -largest_mm, largest_mm))
 
 
 def _anterior_loss(bench: Bench, intact_mm: float) -> float:
@@ -333,12 +344,27 @@ def _cement(stage: plan.CementStage, bench: Bench, controls: Controls) -> Runnin
     cells = np.flatnonzero(share > 0.0)
     volumes = fem.cell_volumes(bench.structure.mesh, bench.state)
     placed = float(share @ volumes) / MM3_PER_ML
-    law, rows = materials.cement_parameters(stage.card, share[cells], in_bone=~bench.cavity[cells])
-    bench = with_material(bench, cells, law, rows)
+    bench = _with_cement(bench, stage, cells, share)
     bench = with_cavities(rebased(bench, cells), (), np.zeros(0))
     bench = replace(bench, cement_share=share)
     bench = yield from _solved(bench, to_force(bench, stage.force_n, controls))
     return Ended(bench, {"cement_volume_ml": placed})
+
+
+def _with_cement(bench: Bench, stage: plan.CementStage, cells: Ids, share: Array) -> Bench:
+    """Give ``cells`` the cement, and those of its rim, where the study asks for it, an interface that may let go."""
+    sizes = np.cbrt(fem.cell_volumes(bench.structure.mesh, bench.state)[cells])
+    law, rows = materials.cement_parameters(stage.card, share[cells], ~bench.cavity[cells], sizes)
+    filled = with_material(bench, cells, law, rows)
+    if stage.interface == "bonded":
+        return filled
+    rim = meshes.cement_rim(bench.points_mm, bench.mesh.cells, share, ~bench.cavity)
+    given = rows[np.searchsorted(cells, rim.cells)]
+    return with_material(
+        filled,
+        rim.cells,
+        *materials.interface_parameters(INTERFACE_CARD, (law, given), share[rim.cells], rim.normals, rim.lengths_mm),
+    )
 
 
 def _cement_shares(bench: Bench, stage: plan.CementStage) -> Array:

@@ -14,6 +14,7 @@ SMALLEST_FORCE_N = 5.0
 Kind = Literal["kyphoplasty", "vertebroplasty", "none"]
 Approach = Literal["bipedicular", "unipedicular"]
 Shape = Literal["bolus", "interdigitated"]
+Interface = Literal["bonded", "debonding"]
 Method = Literal["jump", "direct"]
 Bone = Literal["normal", "osteopenic", "osteoporotic", "severe"]
 
@@ -216,6 +217,7 @@ class Cement(Table):
     shape: Shape | None = Field(
         default=None, description="default: bolus (kyphoplasty), interdigitated (vertebroplasty)"
     )
+    interface: Interface = Field(default="bonded", description="to bone: tied for good, or it may let go")
 
 
 class Cycling(Table):
