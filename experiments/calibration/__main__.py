@@ -21,7 +21,8 @@ from .parameters import chosen_parameters
 from .report import Table, note, parameter_table, row_table, summary, written
 from .runs import Kept
 
-ROUNDS = {False: 3, True: 1}
+ROUNDS = {False: 4, True: 2}
+"""Fresh Jacobians at most, without and with `--quick`."""
 RESULT = "calibration.json"
 
 
@@ -46,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         "stopped calibration goes on where it was.",
     )
     parser.add_argument("--out", type=Path, default=Path("calibration"), metavar="DIR", help="default: calibration")
-    parser.add_argument("--quick", action="store_true", help="one Jacobian, and the steps on it")
+    parser.add_argument("--quick", action="store_true", help="steps on one Jacobian only")
     parser.add_argument(
         "--freeze", action="store_true", help=f"calibrate nothing: write the constants of DIR/{RESULT} into the cards"
     )

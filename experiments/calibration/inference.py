@@ -158,10 +158,10 @@ def fit(
     start
         Scores (p,) to begin at.
     rounds, steps
-        Fresh Jacobians at most, and steps on each at most.
+        Fresh Jacobians at most (2 or more, on the last of which no step is made), and steps on each at most.
     tolerance
-        The fit has converged when the Jacobian, fresh or in the last round updated, promises to lower the objective by
-        less than this (1 is one standard deviation of one row).
+        The fit has converged when a fresh Jacobian promises to lower the objective by less than this (1 is one
+        standard deviation of one row).
     told
         Gets one line on every step.
 
@@ -177,11 +177,12 @@ def fit(
         model = linearise(problem, at, found)
         objectives = objectives or [problem.felt(model).objective]
         told(f"round {turn}: objective {objectives[-1]:.3f}")
-        if _promise(problem, model, np.inf)[1] < tolerance:
-            return Fit(problem.felt(model), tuple(objectives), turn, True)
+        converged = _promise(problem, model, np.inf)[1] < tolerance
+        if converged or turn == rounds:
+            break
         model = _descend(problem, model, steps, tolerance, objectives, told)
         at, found = model.at, model.residual
-    return Fit(problem.felt(model), tuple(objectives), rounds, _promise(problem, model, np.inf)[1] < tolerance)
+    return Fit(problem.felt(model), tuple(objectives), turn, converged)
 
 
 def _descend(
@@ -207,13 +208,14 @@ def _descend(
 
 
 def _tried(problem: Problem, model: Linear, step: Floats) -> Linear | None:
-    """The model at the end of a step, its Jacobian updated by Broyden's formula; None where it fails."""
+    """The model at the end of a step, its Jacobian updated by Broyden's formula but over a cliff; None if it fails."""
     at = np.clip(model.at + step, problem.low, problem.high)
     try:
         found = problem.residual(at)
     except ConvergenceError:
         return None
     surprise = found - model.predicted(at)
+    surprise = np.where(np.abs(surprise) > CLIFF, 0.0, surprise)
     return Linear(at, found, model.jacobian + np.outer(surprise, step) / (step @ step))
 
 
