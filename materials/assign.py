@@ -111,6 +111,25 @@ def bone_rows(
     return parameters
 
 
+def card_rows(
+    card: Card, cell_size_mm: ArrayLike, density_g_per_cc: ArrayLike = np.nan, vbmd_mg_per_cc: ArrayLike | None = None
+) -> Floats:
+    """Parameters (k, p) of any card's law for k cells, also of those whose constants depend on the cell.
+
+    Arguments and errors are those of `bone_rows`; density is ignored where the law has no use for it. A law with an
+    ``element_length_mm`` takes the cell's size in its place.
+    """
+    if card.law is CRUSHABLE_BONE:
+        return bone_rows(card, density_g_per_cc, cell_size_mm, vbmd_mg_per_cc)
+    size = np.atleast_1d(np.asarray(cell_size_mm, dtype=np.float64))
+    rows = np.tile(card.row(), (size.size, 1))
+    names = [parameter.name for parameter in card.law.parameters]
+    if ELEMENT_LENGTH in names:
+        rows[:, names.index(ELEMENT_LENGTH)] = size
+        card.law.check(rows)
+    return rows
+
+
 def plastic_bone(card: Card, density_g_per_cc: ArrayLike) -> tuple[Floats, Floats]:
     """Young's modulus and uniaxial yield stress (k,), MPa, of isotropic, perfectly plastic bone.
 
@@ -211,15 +230,12 @@ def bone_field(
                 f"region {name!r} has no card; give cards={{{part!r}: ...}}, known: {', '.join(chosen)}"
             )
         card = _card(chosen[part])
-        if card.law is CRUSHABLE_BONE:
-            vbmd = _level_vbmd(level, region_names, region, density_g_per_cc, volume)
-            rows = bone_rows(card, density_g_per_cc[cells], cell_size_mm[cells], vbmd)
-            share = (shell_share or {}).get(level, 1.0)
-            if part == "shell" and share < 1.0:
-                filler = _card(chosen["trabecular"])
-                rows = _in_parallel(share, rows, bone_rows(filler, vbmd / MG_PER_G, cell_size_mm[cells]))
-        else:
-            rows = np.tile(card.row(), (cells.size, 1))
+        vbmd = _level_vbmd(level, region_names, region, density_g_per_cc, volume)
+        rows = card_rows(card, cell_size_mm[cells], density_g_per_cc[cells], vbmd)
+        share = (shell_share or {}).get(level, 1.0)
+        if part == "shell" and share < 1.0 and card.law is CRUSHABLE_BONE:
+            filler = _card(chosen["trabecular"])
+            rows = _in_parallel(share, rows, bone_rows(filler, vbmd / MG_PER_G, cell_size_mm[cells]))
         blocks.append(Block(card.law, cells, rows))
     return MaterialField(tuple(blocks), region.size, n_points)
 

@@ -36,6 +36,7 @@ WALL = ROOT / "tests" / "verification" / "wall.json"
 TABLES: dict[str, type[BaseModel]] = {
     "specimen": tables.Specimen,
     "specimen.dimensions": tables.Dimensions,
+    "coupon": tables.Coupon,
     "fracture": tables.Fracture,
     "procedure": tables.Procedure,
     "cement": tables.Cement,

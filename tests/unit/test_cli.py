@@ -114,7 +114,7 @@ def test_an_unknown_option_is_code_two(invoke):
 
 
 def test_protocols_are_listed_and_printed(invoke):
-    assert len(invoke("protocols").stdout.splitlines()) == 11
+    assert len(invoke("protocols").stdout.splitlines()) == 16
     text = invoke("protocols", "kyphoplasty-pmma").stdout
     assert text.startswith("# ")
     assert tomllib.loads(text)["procedure"]["kind"] == "kyphoplasty"
