@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kyphos import fem, meshes
+from kyphos import fem, materials, meshes
 from kyphos.errors import ConvergenceError
 
 from .bench import Bench
 
 BONE = {"damage": "damage", "fatigue_damage": "fatigue_damage", "creep_strain": "creep_strain_eq", "crush": "kappa"}
+SOMETIMES = {"crack_damage": materials.BRITTLE_CEMENT, "debonding": materials.BONDED_INTERFACE}
 
 
 def stage_fields(bench: Bench) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
@@ -26,7 +27,8 @@ def stage_fields(bench: Bench) -> tuple[dict[str, NDArray[Any]], dict[str, NDArr
     cell_data
         ``stress_mpa`` (m, 6; Cauchy, mean over the cell), ``von_mises_mpa`` (m,; of that mean), ``strain`` (m, 6;
         logarithmic), ``plastic_strain`` (m, 6),
-        ``damage``, ``fatigue_damage``, ``creep_strain``, ``crush`` (m,), ``cement_fraction`` (m,), ``is_cavity`` (m,).
+        ``damage``, ``fatigue_damage``, ``creep_strain``, ``crush`` (m,), ``cement_fraction`` (m,), ``is_cavity`` (m,);
+        where there is such a cement or interface, ``crack_damage`` and ``debonding`` (m,).
 
     Raises
     ------
@@ -53,6 +55,9 @@ def stage_fields(bench: Bench) -> tuple[dict[str, NDArray[Any]], dict[str, NDArr
     }
     for name, variable in BONE.items():
         cells[name] = mean(bench.field.state_field(history, variable))
+    for name, law in SOMETIMES.items():
+        if law.name in bench.field.laws():
+            cells[name] = mean(bench.field.state_field(history, name))
     return {"displacement_mm": bench.state.displacement_mm}, cells
 
 

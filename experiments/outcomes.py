@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from kyphos import meshes
+import numpy as np
+
+from kyphos import materials, meshes
 
 from .bench import Bench
 from .plan import Stage
@@ -37,7 +39,7 @@ def after_stage(before: Outcomes, stage: Stage, ended: Ended, started: Bench) ->
             results[name] = _outcome(name, value)
     if stage.kind == "unload":
         results |= _recoil(ended.bench, started)
-    return results | _shares(results)
+    return results | _debonded(ended.bench) | _shares(results)
 
 
 def _outcome(name: str, value: float) -> Outcome:
@@ -55,6 +57,18 @@ def _recoil(bench: Bench, started: Bench) -> Outcomes:
             share = (now[place] - crushed[place]) / (intact - crushed[place])
             results[f"recoil_{place}"] = Outcome(share, "1")
     return results
+
+
+def _debonded(bench: Bench) -> Outcomes:
+    """Share of the area between cement and bone that has come apart; nothing where it cannot."""
+    for law, cells, parameters in bench.field.blocks:
+        if law is materials.BONDED_INTERFACE:
+            volume = bench.structure.mesh.weight[cells]
+            length = parameters[:, [p.name for p in law.parameters].index(materials.ELEMENT_LENGTH), None]
+            apart = bench.field.state_field(bench.state.history, "debonding")[cells]
+            share = np.average(apart, weights=volume / length)
+            return {"interface_debonded_share": Outcome(float(share), "1")}
+    return {}
 
 
 def _shares(results: Outcomes) -> Outcomes:

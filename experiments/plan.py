@@ -15,6 +15,7 @@ from kyphos.experiments.tables import (
     Cycling,
     Force,
     Fracture,
+    Interface,
     Measure,
     Method,
     Number,
@@ -139,6 +140,7 @@ class CementStage(SteadyStage):
     volume_ml: Number = Field(default=6.0, ge=0.1, le=30, description="injected volume")
     shape: Shape = Field(default="bolus", description="in the cavity, or between the trabeculae")
     approach: Approach = Field(default="bipedicular", description="needles around whose tips the cement lies")
+    interface: Interface = Field(default="bonded", description="to bone: tied for good, or it may let go")
 
 
 class CycleStage(StageTable):
@@ -153,7 +155,7 @@ class CycleStage(StageTable):
     method: Method = Field(default="jump", description="cycle jump, or every cycle solved")
     dwell_fraction: Number = Field(default=0.5, gt=0, le=1, description="share of a period at peak load, for creep")
     jump_tolerance: Number = Field(
-        default=0.01, ge=1e-6, le=0.2, description="error of a jump's growth of displacement, over all growth so far"
+        default=0.02, ge=1e-6, le=0.2, description="error of a jump's growth of displacement, over all growth so far"
     )
 
     @model_validator(mode="after")
@@ -316,6 +318,7 @@ def _treatment_stages(procedure: Procedure, cement: Cement) -> Iterator[Stage]:
         volume_ml=cement.volume_ml,
         shape=cement.shape or default_shape(procedure.kind),
         approach=procedure.approach,
+        interface=cement.interface,
     )
 
 

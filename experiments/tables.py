@@ -14,6 +14,7 @@ SMALLEST_FORCE_N = 5.0
 Kind = Literal["kyphoplasty", "vertebroplasty", "none"]
 Approach = Literal["bipedicular", "unipedicular"]
 Shape = Literal["bolus", "interdigitated"]
+Interface = Literal["bonded", "debonding"]
 Method = Literal["jump", "direct"]
 Bone = Literal["normal", "osteopenic", "osteoporotic", "severe"]
 
@@ -216,6 +217,7 @@ class Cement(Table):
     shape: Shape | None = Field(
         default=None, description="default: bolus (kyphoplasty), interdigitated (vertebroplasty)"
     )
+    interface: Interface = Field(default="bonded", description="to bone: tied for good, or it may let go")
 
 
 class Cycling(Table):
@@ -229,7 +231,7 @@ class Cycling(Table):
     method: Method = Field(default="jump", description="cycle jump, or every cycle solved")
     dwell_fraction: Number = Field(default=0.5, gt=0, le=1, description="share of a period at peak load, for creep")
     jump_tolerance: Number = Field(
-        default=0.01, ge=1e-6, le=0.2, description="error of a jump's growth of displacement, over all growth so far"
+        default=0.02, ge=1e-6, le=0.2, description="error of a jump's growth of displacement, over all growth so far"
     )
 
     @model_validator(mode="after")

@@ -19,7 +19,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from kyphos.errors import ConvergenceError, InputError
-from kyphos.threads import thread_count
+from kyphos.threads import Slabs, Team, everybody
 
 from .kernels import blocks
 from .linear import (
@@ -37,7 +37,6 @@ from .linear import (
 )
 from .memory import require
 from .system import BorderedMatrix, System
-from .voxel.team import Slabs, Team
 
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
@@ -444,8 +443,8 @@ class MultigridSolver:
 
     def _prepare(self, matrix: BorderedMatrix) -> None:
         """A cycle for this matrix: its smoother, and a coarse matrix that may be older."""
-        if self._team is None or self._team.threads != thread_count():
-            self._team, self._cycle = Team(), None
+        if self._team is not everybody():
+            self._team, self._cycle = everybody(), None
         if self._cycle is None or self._system is not matrix.system:
             start = time.perf_counter()
             require(_bytes(matrix, self.max_iterations), f"{matrix.shape[0]:,} unknowns", "try larger elements")

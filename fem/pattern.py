@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kyphos.threads import CHUNK
+from kyphos.threads import Slabs, chunks
 
 Ids = NDArray[np.int64]
 
@@ -33,7 +33,7 @@ class Pattern:
     indices: NDArray[np.int32]
     place: NDArray[np.int32]
     width: NDArray[np.int32]
-    turns: tuple[tuple[int, ...], ...]
+    turns: tuple[Slabs, ...]
 
 
 def stiffness_pattern(cells: Ids, n_nodes: int) -> Pattern:
@@ -54,16 +54,16 @@ def stiffness_pattern(cells: Ids, n_nodes: int) -> Pattern:
     return Pattern(indptr, indices, per_cell, width.astype(np.int32), _turns(cells, n_nodes))
 
 
-def _turns(cells: Ids, n_nodes: int) -> tuple[tuple[int, ...], ...]:
+def _turns(cells: Ids, n_nodes: int) -> tuple[Slabs, ...]:
     """Chunks of cells, coloured greedily: each takes the first turn in which none of its nodes has a chunk yet."""
     taken: list[NDArray[np.bool_]] = []
-    turns: list[list[int]] = []
-    for first in range(0, len(cells), CHUNK):
-        nodes = np.unique(cells[first : first + CHUNK])
+    turns: list[list[tuple[int, int]]] = []
+    for first, last in chunks(len(cells)):
+        nodes = np.unique(cells[first:last])
         turn = next((t for t, used in enumerate(taken) if not used[nodes].any()), len(taken))
         if turn == len(taken):
             taken.append(np.zeros(n_nodes, dtype=bool))
             turns.append([])
         taken[turn][nodes] = True
-        turns[turn].append(first)
+        turns[turn].append((first, last))
     return tuple(map(tuple, turns))

@@ -6,14 +6,24 @@ Laws, constants with their sources, and a bench for one point.
 if __name__ != "kyphos.materials":
     raise ImportError("import kyphos.materials, not materials: two copies of a class would not match")
 
-from .assign import DEFAULT_CARDS, bone_field, bone_rows, cement_parameters, plastic_bone
+from .assign import (
+    DEFAULT_CARDS,
+    ELEMENT_LENGTH,
+    bone_field,
+    bone_rows,
+    cement_parameters,
+    interface_parameters,
+    plastic_bone,
+)
 from .data import BONE_CLASSES, DATA_KINDS, DataKind
 from .disc import degenerated
 from .field import Block, MaterialField, Response
 from .lab import Drive, drive, drive_uniaxial
 from .laws import (
+    BONDED_INTERFACE,
+    BRITTLE_CEMENT,
     CRUSHABLE_BONE,
-    FATIGUE_ELASTIC,
+    DUCTILE_CEMENT,
     FOAM,
     J2_PLASTICITY,
     LAWS,
@@ -45,11 +55,14 @@ from .library import (
 from .quality import hu_line, vbmd_of_bone, vbmd_of_t_score
 
 __all__ = [
+    "BONDED_INTERFACE",
     "BONE_CLASSES",
+    "BRITTLE_CEMENT",
     "CRUSHABLE_BONE",
     "DATA_KINDS",
     "DEFAULT_CARDS",
-    "FATIGUE_ELASTIC",
+    "DUCTILE_CEMENT",
+    "ELEMENT_LENGTH",
     "FOAM",
     "J2_PLASTICITY",
     "LAWS",
@@ -82,6 +95,7 @@ __all__ = [
     "drive_uniaxial",
     "hu_line",
     "interdigitated",
+    "interface_parameters",
     "list_cards",
     "load_card",
     "parse_card",

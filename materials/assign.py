@@ -11,9 +11,10 @@ from kyphos.errors import MaterialError
 from kyphos.units import MG_PER_G
 
 from .field import Block, MaterialField
-from .laws import CRUSHABLE_BONE, Floats, Law
-from .library import PLASTIC_BONE, Card, interdigitated, load_card
+from .laws import BONDED_INTERFACE, CRUSHABLE_BONE, Floats, Law
+from .library import PLASTIC_BONE, SCALED_UNITS, Card, interdigitated, load_card
 
+ELEMENT_LENGTH = "element_length_mm"
 DEFAULT_CARDS: dict[str, str] = {
     "trabecular": "trabecular",
     "shell": "shell",
@@ -237,7 +238,9 @@ def _in_parallel(share: float, rows: Floats, filler: Floats) -> Floats:
     return mixed
 
 
-def cement_parameters(cement: Card | str, share: ArrayLike, in_bone: NDArray[np.bool_]) -> tuple[Law, Floats]:
+def cement_parameters(
+    cement: Card | str, share: ArrayLike, in_bone: ArrayLike, cell_size_mm: ArrayLike
+) -> tuple[Law, Floats]:
     """Law and parameters (k, p) of k cells that hold cement.
 
     Parameters
@@ -245,20 +248,76 @@ def cement_parameters(cement: Card | str, share: ArrayLike, in_bone: NDArray[np.
     cement
         The cement's card or its name.
     share
-        (k,) volume fraction of cement in the cell, in (0, 1]; the modulus is that share of the full one.
+        (k,) volume fraction of cement in the cell, in (0, 1]; moduli, strengths and fracture energies are that share of
+        the full ones.
     in_bone
         (k,) whether the cell is bone that the cement has filled (interdigitated) or an empty cavity.
+    cell_size_mm
+        (k,), cube root of the cell's volume: over it a crack spends its energy, if the cement cracks.
 
     Raises
     ------
     MaterialError
-        The card is no cement (it has no Young's modulus), or a share lies outside (0, 1].
+        The card is no cement (it has no Young's modulus), a share lies outside (0, 1], or a cell is too long for the
+        fracture energy of the cement.
     """
     card = _card(cement)
     shares = np.asarray(share, dtype=np.float64)
     if np.any(~((shares > 0.0) & (shares <= 1.0))):
         raise MaterialError(f"share of cement from {shares.min():g} to {shares.max():g}; it must lie in (0, 1]")
-    rows = np.where(in_bone[:, None], interdigitated(card).row(), card.row())
-    modulus = [parameter.name for parameter in card.law.parameters].index("youngs_modulus_mpa")
-    rows[:, modulus] *= shares
+    rows = np.where(np.asarray(in_bone, dtype=bool)[:, None], interdigitated(card).row(), card.row())
+    _scale(card.law, rows, shares)
+    if ELEMENT_LENGTH in card.constants:
+        rows[:, _column(card.law, ELEMENT_LENGTH)] = cell_size_mm
+    card.law.check(rows)
+    card.law.pack(rows)
     return card.law, rows
+
+
+def interface_parameters(
+    interface: Card | str, cement: tuple[Law, Floats], share: ArrayLike, normal: Floats, length_mm: ArrayLike
+) -> tuple[Law, Floats]:
+    """Law and parameters (k, p) of k cells at the rim of the cement that may let go of the bone.
+
+    Parameters
+    ----------
+    interface
+        The interface's card or its name.
+    cement
+        What `cement_parameters` says of the same cells: elastic as that, intact, they stay.
+    share
+        (k,) volume fraction of cement in the cell: the interface has that share of its strengths and energies.
+    normal, length_mm
+        (k, 3) unit normals of the interface, and (k,) the cells' lengths along them.
+
+    Raises
+    ------
+    MaterialError
+        The card is no interface, or a cell is too long for its fracture energies.
+    """
+    card = _card(interface)
+    if card.law is not BONDED_INTERFACE:
+        raise MaterialError(f"card {card.name!r} is {card.kind}; a card of kind {BONDED_INTERFACE.name} is needed")
+    law, given = cement
+    rows = np.tile(card.row(), (len(given), 1))
+    _scale(card.law, rows, np.asarray(share, dtype=np.float64))
+    for name in ("youngs_modulus_mpa", "poisson_ratio"):
+        rows[:, _column(card.law, name)] = given[:, _column(law, name)]
+    for axis, name in enumerate(("normal_x", "normal_y", "normal_z")):
+        rows[:, _column(card.law, name)] = normal[:, axis]
+    rows[:, _column(card.law, ELEMENT_LENGTH)] = length_mm
+    card.law.check(rows)
+    card.law.pack(rows)
+    return card.law, rows
+
+
+def _column(law: Law, name: str) -> int:
+    """Place of a parameter in a row."""
+    return [parameter.name for parameter in law.parameters].index(name)
+
+
+def _scale(law: Law, rows: Floats, factor: Floats) -> None:
+    """Multiply all moduli, strengths and energies of ``rows`` (k, p) by ``factor`` (k,), in place."""
+    for column, parameter in enumerate(law.parameters):
+        if parameter.unit in SCALED_UNITS:
+            rows[:, column] *= factor

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kyphos.errors import MaterialError
-from kyphos.threads import in_chunks
+from kyphos.threads import chunks, everybody
 
 from .laws import Floats, Law
 
@@ -143,9 +143,12 @@ class MaterialField:
         stress, tangent = np.empty((*points, 6)), np.empty((*points, 6, 6))
         new_state, status = np.empty_like(state), np.zeros(points, dtype=np.int8)
         out = (stress, tangent, new_state, status)
+        pieces = []
         for block, constants in zip(self.blocks, self._constants, strict=True):
             given = (strain, state, block.cells, constants, float(dt_s), float(cycles), *out)
-            in_chunks(block.cells.size, partial(block.law.kernel, *given))
+            pieces += [partial(block.law.kernel, *given, *chunk) for chunk in chunks(block.cells.size)]
+        everybody().each(len(pieces), lambda i: pieces[i]())
+        for block in self.blocks:
             if block.law.state_size < self.state_size:
                 new_state[block.cells, :, block.law.state_size :] = 0.0
         return Response(*out)

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kyphos.errors import MaterialError
+from kyphos.units import S_PER_DAY
 
-from .kernels import bone, elastic, hyperelastic, plastic
+from .kernels import bone, cement, elastic, hyperelastic, interface, plastic
+from .softening import crack_softening, crush_softening
 
 Floats = NDArray[np.float64]
 Kernel = Callable[..., None]
@@ -148,10 +150,6 @@ def _pack_orthotropic(p: Floats) -> Floats:
     return _invert_blocks(compliance)
 
 
-def _pack_fatigue(p: Floats) -> Floats:
-    return np.concatenate([_isotropic_stiffness(p[:, 0], p[:, 1]), p[:, 2:6]], axis=1)
-
-
 def _pack_plain(p: Floats) -> Floats:
     return p.copy()
 
@@ -161,6 +159,39 @@ def _pack_j2(p: Floats) -> Floats:
     bulk = p[:, 0] / (3.0 * (1.0 - 2.0 * p[:, 1]))
     shear = p[:, 0] / (2.0 * (1.0 + p[:, 1]))
     return np.concatenate([np.stack([bulk, shear], axis=1), p[:, 2:]], axis=1)
+
+
+def _pack_ductile(p: Floats) -> Floats:
+    return np.insert(_pack_j2(p), 4, 0.0, axis=1)  # no kinematic hardening
+
+
+def _lame(young_mpa: Floats, poisson: Floats) -> tuple[Floats, Floats]:
+    """Lame's two moduli (k,), MPa."""
+    shear = young_mpa / (2.0 * (1.0 + poisson))
+    return 2.0 * shear * poisson / (1.0 - 2.0 * poisson), shear
+
+
+def _pack_brittle(p: Floats) -> Floats:
+    young, poisson, tensile, crack_energy, crush, plateau, crush_energy = p[:, :7].T
+    fatigue, per_day, length = p[:, 7:13], p[:, 13], p[:, 14]
+    lame, shear = _lame(young, poisson)
+    what = "BrittleCement: tension"
+    beta = crack_softening(what, crack_energy, tensile, lame + 2.0 * shear, poisson, length)
+    drop = (1.0 - plateau) * crush
+    strain = crush_softening("BrittleCement: compression", crush_energy, drop, young, length)
+    first = np.stack([lame, shear, tensile, beta * tensile, crush, plateau, strain], axis=1)
+    return np.concatenate([first, fatigue, per_day[:, None] / S_PER_DAY], axis=1)
+
+
+def _pack_interface(p: Floats) -> Floats:
+    young, poisson, tensile, sliding, open_energy, slip_energy, friction = p[:, :7].T
+    normal, length = p[:, 7:10], p[:, 10]
+    if (np.abs(np.linalg.norm(normal, axis=1) - 1.0) > 1e-6).any():
+        raise MaterialError("BondedInterface: a normal is not of unit length; divide normal_x, _y and _z by its length")
+    lame, shear = _lame(young, poisson)
+    beta = crack_softening("BondedInterface: tension", open_energy, tensile, lame + 2.0 * shear, poisson, length)
+    slip = crack_softening("BondedInterface: shear", slip_energy, sliding, shear, np.zeros_like(poisson), length)
+    return np.concatenate([np.stack([lame, shear, tensile, sliding, beta, slip, friction], axis=1), normal], axis=1)
 
 
 def _pack_table(p: Floats, kinematic: bool) -> Floats:
@@ -334,26 +365,115 @@ NORTON_CREEP = Law(
     kernel=plastic.norton_batch,
 )
 
-FATIGUE_ELASTIC = Law(
-    name="FatigueElastic",
-    meaning="Isotropic elasticity worn out by a Miner sum: each cycle at the von Mises stress s of the last "
-    "committed state adds 1/N(s), N = N_ref (s/s_ref)^-b (Basquin, no endurance limit); T = (1 - D) C:E, "
-    "D = min(cap, sum).",
+_FATIGUE = (
+    Parameter("fatigue_reference_cycles", "1", 1.0, 1e12, "life at the reference stresses"),
+    Parameter("fatigue_reference_stress_mpa", "MPa", 1e-6, 1e4, "von Mises stress whose life is the reference"),
+    Parameter("fatigue_reference_tension_mpa", "MPa", 1e-6, 1e4, "tensile principal stress with that life"),
+    Parameter("fatigue_exponent", "1", 1.0, 50.0, "Basquin exponent b"),
+    Parameter("fatigue_damage_exponent", "1", 0.0, 50.0, "k: how late in its life the cement loses its stiffness"),
+    Parameter("damage_cap", "1", 0.0, 0.999, "largest damage by fatigue"),
+)
+_LENGTH = Parameter("element_length_mm", "mm", 1e-4, 1e3, "length of the element across a crack; its own in a mesh")
+
+DUCTILE_CEMENT = Law(
+    name="DuctileCement",
+    meaning="""Cement that yields and tires.
+
+Plasticity: von Mises with linear isotropic hardening on the effective stress, T = (1 - D) s, s = C:(E - E_p),
+    |s|_vM <= Y + H kappa (radial return); the strength falls with D.
+Fatigue: D = min(cap, 1 - (1 - S)^(1/(k + 1))), S a Miner sum to which each cycle adds 1/N, N = N_ref u^-b (Basquin, no
+    endurance limit), u the larger of T's von Mises stress over the reference and its tensile principal stress over the
+    reference in tension, both at the last committed state.""",
     parameters=(
         _modulus("youngs_modulus_mpa", "Young's modulus"),
         _POISSON,
-        Parameter("fatigue_reference_cycles", "1", 1.0, 1e12, "life at the reference stress"),
-        Parameter("fatigue_reference_stress_mpa", "MPa", 1e-3, 1e4, "stress whose life is the reference"),
-        Parameter("fatigue_exponent", "1", 1.0, 50.0, "Basquin exponent b"),
-        Parameter("damage_cap", "1", 0.0, 0.999, "largest damage"),
+        Parameter("yield_stress_mpa", "MPa", 1e-6, 1e6, "yield stress"),
+        Parameter("isotropic_hardening_mpa", "MPa", 0.0, 1e6, "d(yield stress)/d(plastic strain)"),
+        *_FATIGUE,
     ),
     state=(
+        Variable("plastic_strain", 6, "plastic strain, engineering shear"),
+        Variable("kappa", 1, "accumulated equivalent plastic strain"),
         Variable("miner_sum", 1, "used share of the fatigue life"),
-        Variable("peak_stress_mpa", 1, "von Mises stress of the last evaluation"),
+        Variable("fatigue_drive", 1, "u at the last evaluation"),
         Variable("damage", 1, "share of stiffness lost"),
     ),
-    pack=_pack_fatigue,
-    kernel=elastic.fatigue_batch,
+    pack=_pack_ductile,
+    kernel=cement.ductile_batch,
+)
+
+BRITTLE_CEMENT = Law(
+    name="BrittleCement",
+    meaning="""Cement that cracks in tension, crushes in compression, tires and is resorbed.
+
+Split: e = E - E_c; t is the stress nearest to s = C:e in the energy norm with -Y <= t_i <= 0 (principal), so that
+    the rest C^-1 (s - t) is strain of open cracks w (t_i = 0) and of crushing (t_i = -Y): a no-tension solid (Del
+    Piero 1989, Meccanica 24:150) with a compressive cut-off.
+Cracks: T = t + (1 - d) C:w, which damages the tensile part of the energy in the no-tension split (Freddi &
+    Royer-Carfagni 2010, JMPS 58:1154): cracks that close bear compression with the full stiffness.
+    Drive: x = sqrt(M w:C:w), M the constrained modulus: for a single crack the largest principal stress (Rankine);
+    (1 - d) x = f_t exp(-(x - f_t)/(beta f_t)), d never falls. As d is driven by the energy that it releases, the
+    tangent is symmetric (but where cracks and crushing meet in one point).
+    f_t^2/M (1/2 + beta) = G_t/h: the crack spends its energy whatever the element's length h.
+Crushing: E_c takes up crushing, kappa its sum; Y = f_c [r + (1 - r) exp(-kappa0/kappa_s)], kappa0 before the step
+    (in the spirit of IMPL-EX: Oliver, Huespe & Cante 2008, CMAME 197:1865); kappa_s = G_c/(h (1 - r) f_c).
+Fatigue and resorption: all of T times (1 - D) exp(-t/t_r), D as in DuctileCement, t time under load.""",
+    parameters=(
+        _modulus("youngs_modulus_mpa", "Young's modulus"),
+        Parameter("poisson_ratio", "1", 0.0, 0.45, "Poisson's ratio"),
+        Parameter("tensile_strength_mpa", "MPa", 1e-6, 1e4, "f_t"),
+        Parameter("tensile_fracture_energy_n_per_mm", "N/mm", 1e-9, 1e3, "G_t, energy of a crack per area"),
+        Parameter("compressive_strength_mpa", "MPa", 1e-6, 1e4, "f_c"),
+        Parameter("plateau_ratio", "1", 0.01, 1.0, "r, what is left of f_c after crushing"),
+        Parameter("crush_energy_n_per_mm", "N/mm", 1e-9, 1e4, "G_c, energy above the plateau per area"),
+        *_FATIGUE,
+        Parameter("resorption_per_day", "1/d", 0.0, 1.0, "1/t_r; half of the stiffness is gone after 0.69 t_r"),
+        _LENGTH,
+    ),
+    state=(
+        Variable("plastic_strain", 6, "crush strain, engineering shear"),
+        Variable("kappa", 1, "accumulated crush strain"),
+        Variable("crack_drive_mpa", 1, "largest x so far"),
+        Variable("crack_damage", 1, "d, share of the tensile stiffness that cracks have taken"),
+        Variable("miner_sum", 1, "used share of the fatigue life"),
+        Variable("fatigue_drive", 1, "u at the last evaluation"),
+        Variable("age_s", 1, "time under load"),
+        Variable("damage", 1, "share of stiffness lost to fatigue and resorption; cracks take theirs in tension only"),
+    ),
+    pack=_pack_brittle,
+    kernel=cement.brittle_batch,
+)
+
+BONDED_INTERFACE = Law(
+    name="BondedInterface",
+    meaning="""An elastic cell with a plane of weakness of normal n across it: a cohesive zone smeared over its length.
+
+Tractions if all were bonded: s_n = n.C:E.n and the vector s_t along the plane. What has come apart bears no tension;
+    pressed together it bears the pressure and, with friction, a shear traction up to mu |s_n| (stick and slip).
+    T = (1 - d) C:E + d T_apart: a share d of the area is apart (Alfano & Sacco 2006, IJNME 68:542).
+Debonding: x = sqrt((<s_n>/f_n)^2 + (|s_t|/f_s)^2), (1 - d) x = exp(-(x - 1)/beta), d never falls, with
+    beta = (1 - m) beta_n + m beta_s, m = (s_t/(f_s x))^2 the share of slip; f_n^2/M (1/2 + beta_n) = G_n/h and
+    f_s^2/G (1/2 + beta_s) = G_s/h, h the cell's length along n, M and G its constrained and shear moduli.
+The tangent is not symmetric while the interface lets go in a mixed mode, or slides.""",
+    parameters=(
+        _modulus("youngs_modulus_mpa", "Young's modulus of the cell"),
+        Parameter("poisson_ratio", "1", 0.0, 0.45, "Poisson's ratio of the cell"),
+        Parameter("tensile_strength_mpa", "MPa", 1e-6, 1e4, "f_n"),
+        Parameter("shear_strength_mpa", "MPa", 1e-6, 1e4, "f_s"),
+        Parameter("tensile_fracture_energy_n_per_mm", "N/mm", 1e-9, 1e3, "G_n"),
+        Parameter("shear_fracture_energy_n_per_mm", "N/mm", 1e-9, 1e3, "G_s"),
+        Parameter("friction_coefficient", "1", 0.0, 2.0, "mu of what has come apart"),
+        Parameter("normal_x", "1", -1.0, 1.0, "normal of the plane, of unit length"),
+        Parameter("normal_y", "1", -1.0, 1.0, "normal of the plane"),
+        Parameter("normal_z", "1", -1.0, 1.0, "normal of the plane"),
+        _LENGTH,
+    ),
+    state=(
+        Variable("slip", 3, "slip strain of what has come apart"),
+        Variable("debonding", 1, "share of the area that has come apart"),
+    ),
+    pack=_pack_interface,
+    kernel=interface.interface_batch,
 )
 
 CRUSHABLE_BONE = Law(
@@ -437,6 +557,8 @@ LAWS: dict[str, Law] = {
         J2_PLASTICITY,
         NORTON_CREEP,
         CRUSHABLE_BONE,
-        FATIGUE_ELASTIC,
+        DUCTILE_CEMENT,
+        BRITTLE_CEMENT,
+        BONDED_INTERFACE,
     )
 }

@@ -98,6 +98,8 @@ YIELD_LAWS = {
     "power": {"yield_coefficient_mpa": "MPa", "yield_exponent": "1"},
     "strain": {"yield_strain": "1"},
 }
+SCALED_UNITS = ("MPa", "N/mm")
+"""Units of constants that shrink with the share of a cell that is filled."""
 _COMPOSITE_UNITS = {"porosity": "1", "porosity_exponent": "1", "interface_knock_down": "1"}
 
 
@@ -395,25 +397,23 @@ def describe_card(name: str) -> str:
 def interdigitated(cement: Card, composite: Card | None = None) -> Card:
     """Cement interdigitated with cancellous bone: E = E_cement (1 - porosity)^n (1 - knock-down).
 
-    The bone inside is 'switched off' (Kinzl 2011, J Biomech 44:2732); contact instead of bond at the
-    interface costs the knock-down (Kinzl 2012, J Biomech 45:1478). `composite` defaults to the card
-    `interdigitated`.
+    Strengths and fracture energies go with (1 - porosity)^n: yield stress falls with porosity as the modulus does, and
+    the bone inside is 'switched off' (Kinzl 2011, J Biomech 44:2732); contact instead of bond at the interface costs
+    the modulus its knock-down (Kinzl 2012, J Biomech 45:1478). `composite` defaults to the card `interdigitated`.
     """
     rule = composite if composite is not None else load_card("interdigitated")
     if rule.kind != COMPOSITE:
         raise MaterialError(f"card {rule.name!r} is {rule.kind}; an {COMPOSITE} card is needed")
     if "youngs_modulus_mpa" not in cement.constants:
         raise MaterialError(f"card {cement.name!r} has no youngs_modulus_mpa; give a cement card")
-    factor = (1.0 - rule["porosity"]) ** rule["porosity_exponent"] * (1.0 - rule["interface_knock_down"])
-    bulk = cement.constants["youngs_modulus_mpa"]
-    modulus = Constant(
-        factor * bulk.value,
-        bulk.unit,
-        factor * bulk.low,
-        factor * bulk.high,
-        f"derived: {factor:.3g} of card {cement.name!r} by card {rule.name!r}",
-        "assumed",
-    )
-    constants = {**cement.constants, "youngs_modulus_mpa": modulus}
+    solid = (1.0 - rule["porosity"]) ** rule["porosity_exponent"]
+    factors = {name: solid for name, constant in cement.constants.items() if constant.unit in SCALED_UNITS}
+    factors["youngs_modulus_mpa"] *= 1.0 - rule["interface_knock_down"]
+    constants = {**cement.constants}
+    for name, factor in factors.items():
+        bulk = cement.constants[name]
+        source = f"derived: {factor:.3g} of card {cement.name!r} by card {rule.name!r}"
+        numbers = (factor * bulk.value, bulk.unit, factor * bulk.low, factor * bulk.high)
+        constants[name] = Constant(*numbers, source, "assumed")
     meaning = f"{cement.meaning} Interdigitated with cancellous bone."
     return replace(cement, name=f"{cement.name}-interdigitated", meaning=meaning, constants=constants)

@@ -3,7 +3,7 @@
 if __name__ != "kyphos.meshes":
     raise ImportError("import kyphos.meshes, not meshes: two copies of a class would not match")
 
-from kyphos.meshes.cement import balloon_seeds, select_volume
+from kyphos.meshes.cement import Rim, balloon_seeds, cement_rim, select_volume
 from kyphos.meshes.density import density_field
 from kyphos.meshes.image import Labels, Scan, body_from_ct, read_scan, sample_ct
 from kyphos.meshes.io import read_vtu, read_vtu_mesh, write_grid, write_vtu
@@ -26,6 +26,7 @@ __all__ = [
     "BodyDimensions",
     "Gauge",
     "Labels",
+    "Rim",
     "Scan",
     "SegmentMesh",
     "VoxelImage",
@@ -34,6 +35,7 @@ __all__ = [
     "build_body",
     "cell_centroids_mm",
     "cell_volumes_mm3",
+    "cement_rim",
     "check_quality",
     "default_dimensions",
     "density_field",

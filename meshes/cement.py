@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kyphos.errors import MeshError
-from kyphos.meshes.model import Body, Floats, Ints
+from kyphos.meshes.model import Body, Floats, Ints, cell_volumes_mm3
 from kyphos.units import MM3_PER_ML
 
 Approach = Literal["bipedicular", "unipedicular"]
@@ -76,6 +77,59 @@ def select_volume(
     before = filled[count - 2] if count > 1 else 0.0
     fractions[-1] = min(1.0, (target_mm3 - before) / volumes[order[count - 1]])
     return allowed[order[:count]], fractions
+
+
+class Rim(NamedTuple):
+    """Cells where cement meets bone: ids (k,), unit normals (k, 3) out of the cement, lengths (k,) along them in mm."""
+
+    cells: Ints
+    normals: Floats
+    lengths_mm: Floats
+
+
+_FACES = np.array([(0, 3, 2, 1), (4, 5, 6, 7), (0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7)])
+
+
+def cement_rim(points_mm: Floats, cells: Ints, share: Floats, bone: NDArray[np.bool_]) -> Rim:
+    """Cells with cement that share a face with bone, and how the surface between the two lies in them.
+
+    The normal is that of the steepest fall of the cement's share (gradient by the faces of the cell); where that
+    vanishes, as in a layer one cell thick, that of the largest face towards bone. The length is volume over projected
+    area: the band over which a surface of that normal is smeared.
+
+    Parameters
+    ----------
+    points_mm, cells
+        (n, 3) current positions and (m, 8) hexahedra.
+    share, bone
+        (m,) cement volume fraction of each cell, and whether a cell without cement is bone (not a void).
+    """
+    corners = points_mm[cells[:, _FACES]]  # (m, 6, 4, 3)
+    areas = 0.5 * np.cross(corners[:, :, 2] - corners[:, :, 0], corners[:, :, 3] - corners[:, :, 1])
+    beside = _neighbours(cells)
+    other = np.where(beside >= 0, share[beside], share[:, None])
+    to_bone = (beside >= 0) & bone[beside] & (other == 0.0) & (share[:, None] > 0.0)
+    ids = np.flatnonzero(to_bone.any(axis=1))
+    fall = np.einsum("mf,mfi->mi", share[ids, None] - other[ids], areas[ids])
+    size = np.linalg.norm(areas[ids], axis=2)
+    largest = areas[ids, np.argmax(np.where(to_bone[ids], size, 0.0), axis=1)]
+    length = np.linalg.norm(fall, axis=1)
+    weak = length < 1e-3 * share[ids] * size.max(axis=1, initial=0.0)
+    fall[weak] = largest[weak]
+    normals = fall / np.linalg.norm(fall, axis=1, keepdims=True)
+    projected = 0.5 * np.abs(np.einsum("mfi,mi->mf", areas[ids], normals)).sum(axis=1)
+    return Rim(ids, normals, cell_volumes_mm3(points_mm, cells[ids]) / projected)
+
+
+def _neighbours(cells: Ints) -> Ints:
+    """(m, 6) cell behind each face of `_FACES`, -1 where there is none."""
+    keys = np.sort(cells[:, _FACES].reshape(-1, 4), axis=1)
+    _, face = np.unique(keys, axis=0, return_inverse=True)
+    face = face.ravel()
+    owner = np.repeat(np.arange(len(cells)), len(_FACES))
+    both = np.bincount(face, weights=owner).astype(np.int64)  # of a face: the sum of its owners
+    twice = np.bincount(face) == 2
+    return np.where(twice[face], both[face] - owner, -1).reshape(-1, len(_FACES))
 
 
 def _check(volumes: Floats, target_mm3: float, ratios: Floats) -> None:

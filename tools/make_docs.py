@@ -359,7 +359,9 @@ def _makers() -> dict[str, Callable[[], str]]:
     makers |= {"book.about": _book_about, "book.protocols": _book_protocols}
     for card, base in (("trabecular", ""), ("shell", "trabecular"), ("endplate", "trabecular")):
         makers[f"card.{card}"] = lambda card=card, base=base: _constants(card, base)  # type: ignore[misc]
-    for card in ("interdigitated", "pmma", "pmma-low-modulus", "calcium-phosphate", "ct-bone", "pmma-cap"):
+    makers["card.calcium-phosphate-brushite"] = lambda: _constants("calcium-phosphate-brushite", "calcium-phosphate")
+    cements = ("pmma", "pmma-low-modulus", "calcium-phosphate", "interdigitated", "cement-bone-interface")
+    for card in (*cements, "ct-bone", "pmma-cap"):
         makers[f"card.{card}"] = lambda card=card: _constants(card)  # type: ignore[misc]
     return makers
 

@@ -47,5 +47,9 @@ def figure(width_inch: float, height_inch: float) -> Iterator[Figure]:
 def save(drawn: Figure, path: Path) -> Path:
     """Write a figure as PNG and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    drawn.savefig(path, dpi=DOTS_PER_INCH)
+    if (layout := drawn.get_layout_engine()) is not None:
+        drawn.dpi = DOTS_PER_INCH
+        layout.execute(drawn)
+        drawn.set_layout_engine("none")  # or else all is drawn twice
+    drawn.savefig(path, dpi=DOTS_PER_INCH, pil_kwargs={"compress_level": 3})
     return path

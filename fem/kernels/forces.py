@@ -27,7 +27,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from kyphos.threads import in_turns
+from kyphos.threads import Slabs, everybody
 
 from .strain import COLUMN_OF, ENHANCED, MEAN_DILATATION, OPTIONS, ROW_OF, divided_difference, second_difference
 
@@ -575,7 +575,7 @@ def assembled_forces(
     cells: NDArray[np.int64],
     place: NDArray[np.int32],
     width: NDArray[np.int32],
-    turns: Sequence[Sequence[int]],
+    turns: Sequence[Slabs],
     small: bool = False,
 ) -> tuple[Array, Array, Array, Array]:
     """Forces and stiffness of all cells together; volume of every cell.
@@ -598,5 +598,6 @@ def assembled_forces(
         work = _scratch(n_points, n_nodes, modes.shape[2])
         _chunk(points, nodes, first, last, fields, kinds, bending, target, work, force, data, volume, slope)
 
-    in_turns(m, turns, run)
+    for turn in turns:
+        everybody().run(turn, run)
     return force, data, volume, slope

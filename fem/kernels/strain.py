@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from kyphos.threads import in_chunks
+from kyphos.threads import chunks, everybody
 
 Array = NDArray[np.float64]
 
@@ -316,5 +316,5 @@ def log_strains(
         given = (x, cells, gradient, weight, bending, work)
         _strain_chunk(points, first, last, *given, strain, f, stretch, frame, status)
 
-    in_chunks(m, run)
+    everybody().run(chunks(m), run)
     return strain, f, stretch, frame, status

@@ -16,10 +16,11 @@ import scipy.sparse as sp
 import scipy.sparse.linalg as sla
 from numpy.typing import NDArray
 
+from kyphos.threads import Team, slabs_of
+
 from ..kernels import voxel_composite as kernels
 from .cube import CORNERS, cube_stiffness
 from .multigrid import COARSEST, Layout, Level, Single, Smoothing, pseudo_inverse, single
-from .team import Team, slabs_of
 
 Ids: TypeAlias = NDArray[Any]
 

@@ -10,9 +10,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from kyphos.threads import Team, slabs_of
+
 from ..kernels.voxel_vectors import advance, dot, turn
 from .multigrid import Preconditioner
-from .team import Team, slabs_of
 
 Array: TypeAlias = NDArray[np.float64]
 

@@ -15,6 +15,8 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from kyphos.threads import Slabs, Team, slabs_of
+
 from ..kernels.voxel_composite import cube_matrix
 from ..kernels.voxel_operator import apply, smooth, smooth_from_zero
 from ..kernels.voxel_transfer import (
@@ -27,7 +29,6 @@ from ..kernels.voxel_transfer import (
     row_extents,
 )
 from .cube import cube_constants, cube_stiffness
-from .team import Slabs, Team, slabs_of
 
 Array: TypeAlias = NDArray[np.float64]
 Single: TypeAlias = NDArray[np.float32]

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kyphos.errors import ConvergenceError, InputError
+from kyphos.threads import Team, slabs_of
 
 from ..kernels.voxel_plastic import pack_tangents, plastic_update, point_forces, point_strains, tangent_forces
 from ..kernels.voxel_vectors import dot
@@ -27,7 +28,6 @@ from ..structure import Material
 from .cube import strain_matrix
 from .grid import Condition, Grid, Islands, prescribe, without_islands
 from .solve import BYTES_PER_NODE, ElasticSystem, VoxelSettings, check_memory
-from .team import Team, slabs_of
 
 Array: TypeAlias = NDArray[np.float64]
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kyphos.errors import ConvergenceError, InputError
+from kyphos.threads import Team, slabs_of
 
 from ..kernels.voxel_operator import strain_energy
 from ..memory import require
@@ -24,7 +25,6 @@ from .cube import cube_stiffness
 from .grid import Condition, Grid, Islands, Prescribed, prescribe, without_islands
 from .krylov import ConjugateGradients, KrylovRecord
 from .multigrid import Layout, Multigrid, Operator, Preconditioner, Smoothing
-from .team import Team, slabs_of
 
 Array: TypeAlias = NDArray[np.float64]
 Coarsening: TypeAlias = Literal["auto", "averaged", "composite"]

@@ -5,55 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from .spectral import add_pair, dyad, principal
 from .tensors import NOT_FINITE, OK, all_finite, fail, load_vector
-
-_SWEEPS = 12  # cyclic Jacobi on a 3x3 matrix needs four or five
-
-
-@njit(cache=True, error_model="numpy")
-def _rotate(a: np.ndarray, v: np.ndarray, p: int, q: int) -> None:
-    """One Jacobi rotation that clears a[p, q]; `v` collects the eigenvectors as columns."""
-    if a[p, q] == 0.0:
-        return
-    theta = (a[q, q] - a[p, p]) / (2.0 * a[p, q])
-    sign = 1.0 if theta >= 0.0 else -1.0
-    t = sign / (abs(theta) + np.sqrt(theta * theta + 1.0)) if abs(theta) < 1e150 else 0.5 / theta
-    c = 1.0 / np.sqrt(t * t + 1.0)
-    s = t * c
-    for k in range(3):
-        akp, akq = a[k, p], a[k, q]
-        a[k, p], a[k, q] = c * akp - s * akq, s * akp + c * akq
-    for k in range(3):
-        apk, aqk = a[p, k], a[q, k]
-        a[p, k], a[q, k] = c * apk - s * aqk, s * apk + c * aqk
-        vkp, vkq = v[k, p], v[k, q]
-        v[k, p], v[k, q] = c * vkp - s * vkq, s * vkp + c * vkq
-    a[p, q] = a[q, p] = 0.0
-
-
-@njit(cache=True, error_model="numpy")
-def eigen_symmetric(a: np.ndarray, v: np.ndarray) -> None:
-    """Cyclic Jacobi: `a` (3, 3) symmetric becomes diagonal, `v` (3, 3) holds the eigenvectors as columns."""
-    v[:, :] = 0.0
-    v[0, 0] = v[1, 1] = v[2, 2] = 1.0
-    for _ in range(_SWEEPS):
-        off = abs(a[0, 1]) + abs(a[1, 2]) + abs(a[0, 2])
-        if off <= 1e-300 or off <= 1e-17 * (abs(a[0, 0]) + abs(a[1, 1]) + abs(a[2, 2])):
-            return
-        _rotate(a, v, 0, 1)
-        _rotate(a, v, 1, 2)
-        _rotate(a, v, 0, 2)
-
-
-@njit(cache=True, error_model="numpy")
-def _dyad(v: np.ndarray, i: int, j: int, out: np.ndarray) -> None:
-    """Stress-like components (6,) of sym(n_i n_j), times two when i != j."""
-    factor = 1.0 if i == j else 2.0
-    for k in range(3):
-        m = (k + 1) % 3
-        out[k] = factor * v[k, i] * v[k, j]
-        both = v[k, i] * v[m, j] + v[m, i] * v[k, j]
-        out[3 + k] = 0.5 * factor * both
 
 
 @njit(cache=True, error_model="numpy")
@@ -62,26 +15,6 @@ def _sinhc(x: float) -> float:
     if abs(x) < 1e-3:
         return 1.0 + x * x / 6.0 * (1.0 + x * x / 20.0)
     return float(np.sinh(x) / x)
-
-
-@njit(cache=True, error_model="numpy")
-def _add_pair(factor: float, a: np.ndarray, b: np.ndarray, tangent: np.ndarray) -> None:
-    for i in range(6):
-        for j in range(6):
-            tangent[i, j] += factor * a[i] * b[j]
-
-
-@njit(cache=True, error_model="numpy")
-def _principal(strain: np.ndarray, e: np.ndarray, v: np.ndarray) -> None:
-    """Principal values (3,) and directions (3, 3, columns) of a strain (6,)."""
-    a = np.empty((3, 3))
-    for k in range(3):
-        m = (k + 1) % 3
-        a[k, k] = strain[k]
-        a[k, m] = a[m, k] = 0.5 * strain[3 + k]
-    eigen_symmetric(a, v)
-    for k in range(3):
-        e[k] = a[k, k]
 
 
 @njit(cache=True, error_model="numpy")
@@ -96,14 +29,14 @@ def mooney_rivlin_point(strain: np.ndarray, constants: np.ndarray, stress: np.nd
         return int(fail(NOT_FINITE, stress, tangent))
     c10, c01, bulk = constants
     e, v, dyads = np.empty(3), np.empty((3, 3)), np.empty((3, 6))
-    _principal(strain, e, v)
+    principal(strain, e, v)
     volume = e[0] + e[1] + e[2]
     d, g, h = np.empty(3), np.empty(3), np.empty(3)
     for i in range(3):
         d[i] = e[i] - volume / 3.0
         up, down = np.exp(2.0 * d[i]), np.exp(-2.0 * d[i])
         g[i], h[i] = 2.0 * (c10 * up - c01 * down), 4.0 * (c10 * up + c01 * down)
-        _dyad(v, i, i, dyads[i])
+        dyad(v, i, i, dyads[i])
     _assemble(d, g, h, (c10, c01, bulk * volume, bulk), v, dyads, stress, tangent)
     return OK
 
@@ -126,19 +59,19 @@ def _assemble(
     tangent[:, :] = 0.0
     pair = np.empty(6)
     for i in range(3):
-        principal = g[i] - mean_g + pressure
+        value = g[i] - mean_g + pressure
         for k in range(6):
-            stress[k] += principal * dyads[i, k]
+            stress[k] += value * dyads[i, k]
         for j in range(3):
             value = bulk - (h[i] + h[j]) / 3.0 + mean_h / 3.0
             if i == j:
                 value += h[i]
-            _add_pair(value, dyads[i], dyads[j], tangent)
+            add_pair(value, dyads[i], dyads[j], tangent)
         for j in range(i):
             together = np.exp(d[i] + d[j])
             rise = 4.0 * _sinhc(d[i] - d[j]) * (c10 * together + c01 / together)
-            _dyad(v, i, j, pair)
-            _add_pair(0.5 * rise, pair, pair, tangent)
+            dyad(v, i, j, pair)
+            add_pair(0.5 * rise, pair, pair, tangent)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -169,19 +102,19 @@ def foam_point(strain: np.ndarray, constants: np.ndarray, stress: np.ndarray, ta
     if not all_finite(load_vector(strain, 0)):
         return int(fail(NOT_FINITE, stress, tangent))
     mu = constants[0]
-    e, v, dyad = np.empty(3), np.empty((3, 3)), np.empty(6)
-    _principal(strain, e, v)
+    e, v, pair = np.empty(3), np.empty((3, 3)), np.empty(6)
+    principal(strain, e, v)
     stress[:] = 0.0
     tangent[:, :] = 0.0
     for i in range(3):
         square = np.exp(2.0 * e[i])
-        _dyad(v, i, i, dyad)
+        dyad(v, i, i, pair)
         for k in range(6):
-            stress[k] += mu * (square - 1.0) * dyad[k]
-        _add_pair(2.0 * mu * square, dyad, dyad, tangent)
+            stress[k] += mu * (square - 1.0) * pair[k]
+        add_pair(2.0 * mu * square, pair, pair, tangent)
         for j in range(i):
-            _dyad(v, i, j, dyad)
-            _add_pair(mu * np.exp(e[i] + e[j]) * _sinhc(e[i] - e[j]), dyad, dyad, tangent)
+            dyad(v, i, j, pair)
+            add_pair(mu * np.exp(e[i] + e[j]) * _sinhc(e[i] - e[j]), pair, pair, tangent)
     return OK
 
 

@@ -9,7 +9,7 @@ from .tensors import NOT_FINITE, OK, all_finite, fail, load_vector
 
 
 @njit(cache=True, error_model="numpy")
-def _isotropic(bulk: float, shear: float, tangent: np.ndarray) -> None:
+def isotropic(bulk: float, shear: float, tangent: np.ndarray) -> None:
     """Fill `tangent` (6, 6) with isotropic elasticity of the two moduli, MPa."""
     tangent[:, :] = 0.0
     for i in range(3):
@@ -82,17 +82,17 @@ def j2_point(
     constants: bulk, shear, yield stress, isotropic, kinematic hardening modulus (MPa);
     state: plastic strain (6, engineering shear), accumulated equivalent plastic strain.
     """
-    bulk, shear, strength, isotropic, kinematic = constants
+    bulk, shear, strength, growth, kinematic = constants
     if not all_finite(load_vector(strain, 0)):
         return int(fail(NOT_FINITE, stress, tangent))
     for i in range(7):
         new_state[i] = state[i]
-    _isotropic(bulk, shear, tangent)
+    isotropic(bulk, shear, tangent)
     xi = np.empty(6)
     norm = _relative_stress(strain, state, shear, kinematic, xi)
-    excess = norm - strength - isotropic * state[6]
+    excess = norm - strength - growth * state[6]
     if excess > 0.0:
-        hardening = isotropic + kinematic
+        hardening = growth + kinematic
         _return(excess / (3.0 * shear + hardening), norm, xi, (shear, hardening), tangent, new_state)
     _finish(strain, new_state, bulk, shear, stress)
     return OK
@@ -171,7 +171,7 @@ def table_point(
         return int(fail(NOT_FINITE, stress, tangent))
     for i in range(13):
         new_state[i] = state[i]
-    _isotropic(bulk, shear, tangent)
+    isotropic(bulk, shear, tangent)
     xi = np.empty(6)
     _relative_stress(strain, state, shear, 0.0, xi)
     total = 0.0
@@ -252,7 +252,7 @@ def norton_point(
     for i in range(7):
         new_state[i] = state[i]
     new_state[7] = state[7] + dt_s
-    _isotropic(bulk, shear, tangent)
+    isotropic(bulk, shear, tangent)
     xi = np.empty(6)
     trial = _relative_stress(strain, state, shear, 0.0, xi)
     lapse = (new_state[7] ** (power + 1.0) - state[7] ** (power + 1.0)) / (power + 1.0)

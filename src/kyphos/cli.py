@@ -295,7 +295,7 @@ def _check_cards(spec: StudySpec) -> None:
     """Load the cards that a study names, so that a wrong one is met before the run, not in the middle of it."""
     from kyphos.experiments.plan import CementStage
     from kyphos.experiments.specimen import bone_cards
-    from kyphos.materials import hu_line, load_card
+    from kyphos.materials import cement_parameters, hu_line, load_card
 
     if spec.specimen.hu_calibration is not None:
         hu_line(spec.specimen.hu_calibration)
@@ -308,7 +308,7 @@ def _check_cards(spec: StudySpec) -> None:
             check_cards(voxel_stage)
     for stage in spec.body_stages:
         if isinstance(stage, CementStage):
-            load_card(stage.card)
+            cement_parameters(stage.card, [1.0, 1.0], [False, True], spec.mesh.element_size_mm)
 
 
 def _print_outcomes(outcomes: dict[str, Outcome]) -> None:

@@ -48,8 +48,7 @@ def test_direct_and_jump_agree_at_500_cycles(place, jumped, direct):
     assert abs(other - loss) < 0.01 * abs(loss)
 
 
-# 60 and 80 were aimed at for the last two; docs/results.md tells what was reached
-@pytest.mark.parametrize(("count", "allowed"), [(500, 60), (20_000, 90), (100_000, 100)])
+@pytest.mark.parametrize(("count", "allowed"), [(500, 60), (20_000, 60), (100_000, 80)])
 def test_the_price_of_many_cycles(count, allowed, jumped, tmp_path):
     result = jumped if count == 500 else cycled(tmp_path / "run", f"cycling.0.count={count}")
     print(f"{count} cycles: {float(result.outcomes['equilibria']):.0f} equilibria")

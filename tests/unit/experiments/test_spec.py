@@ -58,7 +58,8 @@ def test_every_treatment_uses_the_pinned_defaults(name):
     if spec.procedure.kind == "none":
         assert spec.cement is None
     else:
-        assert (spec.cement.card, spec.cement.volume_ml) == ("pmma", 6.0)
+        card = "calcium-phosphate" if "-cap" in name else "pmma"
+        assert (spec.cement.card, spec.cement.volume_ml) == (card, 6.0)
     assert (spec.specimen.scan is None) == name.endswith("-L1")
 
 

@@ -11,6 +11,8 @@ import pytest
 from kyphos import fem, materials
 from kyphos.errors import ConvergenceError, StudyError
 from kyphos.experiments.bench import current_force_n
+from kyphos.experiments.fields import stage_fields
+from kyphos.experiments.outcomes import after_stage
 from kyphos.experiments.plan import (
     CementStage,
     CycleStage,
@@ -112,7 +114,47 @@ def test_cement_enters_without_moving_anything(bench_after):
     for place in ("anterior", "middle", "posterior"):
         assert lost_mm(before, after, place) == pytest.approx(0.0, abs=0.01)
     assert after.cement_share[after.cavity].min() > 0.0
-    assert (after.field.laws()[after.cement_share > 0] == "FatigueElastic").all()
+    assert (after.field.laws()[after.cement_share > 0] == "DuctileCement").all()
+
+
+def test_an_interface_may_let_go(walk, bench_after):
+    """Rim cells alone get the plane of weakness, elastic as the cement; a load bends them open somewhere."""
+    before = bench_after("deflated")
+    _, tied = walk(CementStage(volume_ml=4.0, force_n=100.0), before)
+    _, weak = walk(CementStage(volume_ml=4.0, force_n=100.0, interface="debonding"), before)
+    laws = weak.bench.field.laws()
+    rim = np.flatnonzero(laws == "BondedInterface")
+    cement = np.flatnonzero(tied.bench.field.laws() == "DuctileCement")
+    assert 0 < rim.size <= cement.size  # on so coarse a mesh every cell of cement touches bone
+    assert np.isin(rim, cement).all()
+    assert (laws[np.setdiff1d(cement, rim)] == "DuctileCement").all()
+    np.testing.assert_allclose(young_mpa(weak.bench.field)[rim], young_mpa(tied.bench.field)[rim], rtol=1e-12)
+    _, tied_up = walk(LoadStage(force_n=1500.0), tied.bench)
+    _, weak_up = walk(LoadStage(force_n=1500.0), weak.bench)
+    assert lost_mm(weak.bench, weak_up.bench) > lost_mm(tied.bench, tied_up.bench)
+    ours = after_stage({}, LoadStage(force_n=1500.0), weak_up, weak.bench)
+    assert 0.0 < ours["interface_debonded_share"].value < 1.0
+    assert "interface_debonded_share" not in after_stage({}, LoadStage(force_n=1500.0), tied_up, tied.bench)
+    assert 0.0 < stage_fields(weak_up.bench)[1]["debonding"].max() <= 1.0
+    assert "debonding" not in stage_fields(tied_up.bench)[1]
+
+
+def young_mpa(field):
+    """Young's modulus of every cell, NaN where its law has none."""
+    modulus = np.full(field.n_cells, np.nan)
+    for law, cells, parameters in field.blocks:
+        names = [parameter.name for parameter in law.parameters]
+        if "youngs_modulus_mpa" in names:
+            modulus[cells] = parameters[:, names.index("youngs_modulus_mpa")]
+    return modulus
+
+
+def test_a_brittle_cement_goes_through_a_few_cycles(walk, bench_after):
+    _, filled = walk(CementStage(volume_ml=4.0, force_n=100.0, card="calcium-phosphate"), bench_after("deflated"))
+    assert (filled.bench.field.laws()[filled.bench.cement_share > 0] == "BrittleCement").all()
+    _, worn = walk(CycleStage(count=3, max_n=1800.0), filled.bench)
+    cracks = worn.bench.field.state_field(worn.bench.state.history, "crack_damage")
+    assert 0.0 < cracks.max() <= 1.0
 
 
 def test_cement_takes_over_from_balloons_that_stay(walk, bench_after):
@@ -194,7 +236,7 @@ def test_plasticity_alone_shakes_down(jumped, walk, bench_after):
 
 def without_fatigue(bench):
     """The bench with bone and cement of endless fatigue life."""
-    endless = {"CrushableBone": ("fatigue_life_coefficient", 1e6), "FatigueElastic": ("fatigue_reference_cycles", 1e12)}
+    endless = {"CrushableBone": ("fatigue_life_coefficient", 1e6), "DuctileCement": ("fatigue_reference_cycles", 1e12)}
     blocks = []
     for law, cells, parameters in bench.field.blocks:
         rows = parameters.copy()

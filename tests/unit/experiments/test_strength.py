@@ -130,7 +130,7 @@ def test_fields_are_in_the_order_of_the_mesh():
 @pytest.mark.parametrize(
     ("stage", "expected"),
     [
-        (StrengthStage(bone="pmma"), "card 'pmma' is FatigueElastic; bone takes PlasticBone or CrushableBone"),
+        (StrengthStage(bone="pmma"), "card 'pmma' is DuctileCement; bone takes PlasticBone or CrushableBone"),
         (StiffnessStage(bone="trabecular"), "bone takes PlasticBone$"),
         (StiffnessStage(caps="pot"), "card 'pot' is LinearElastic; caps take J2Plasticity"),
         (StiffnessStage(bone="ct-bonne"), "did you mean 'ct-bone'"),

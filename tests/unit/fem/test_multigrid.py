@@ -23,7 +23,7 @@ from kyphos.fem import (
 from kyphos.fem import memory as memory_module
 from kyphos.fem.multigrid import Operator, build_layout
 from kyphos.fem.system import BorderedMatrix, build_system
-from kyphos.fem.voxel.team import Team
+from kyphos.threads import Team
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from shapes import Hooke, block
 from kyphos import threads
 from kyphos.fem import Structure, discretise
 from kyphos.fem.pattern import stiffness_pattern
-from kyphos.threads import CHUNK
 
 COUNTS = (12, 10, 9)  # five chunks
 
@@ -38,10 +37,10 @@ def test_blocks_are_where_the_pattern_says():
 def test_chunks_of_a_turn_share_no_node_and_all_cells_have_their_turn():
     points, cells = block(counts=COUNTS)
     turns = stiffness_pattern(cells, len(points)).turns
-    assert sorted(np.concatenate(turns)) == list(range(0, len(cells), CHUNK))
+    assert sorted(chunk for turn in turns for chunk in turn) == list(threads.chunks(len(cells)))
     assert max(len(turn) for turn in turns) > 1
     for turn in turns:
-        nodes = np.concatenate([np.unique(cells[first : first + CHUNK]) for first in turn])
+        nodes = np.concatenate([np.unique(cells[first:last]) for first, last in turn])
         assert np.unique(nodes).size == nodes.size
 
 

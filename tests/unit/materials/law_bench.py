@@ -6,8 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kyphos.materials import (
+    BONDED_INTERFACE,
+    BRITTLE_CEMENT,
     CRUSHABLE_BONE,
-    FATIGUE_ELASTIC,
+    DUCTILE_CEMENT,
     FOAM,
     J2_PLASTICITY,
     LINEAR_ELASTIC,
@@ -30,6 +32,9 @@ SKEWED_BONE = bone_rows(
     [1.5],
 )[0]
 
+INTERFACE = load_card("cement-bone-interface").with_values(normal_x=0.48, normal_y=-0.64, normal_z=0.6).row()
+ROUGH = load_card("cement-bone-interface").with_values(friction_coefficient=0.3).row()
+
 EXAMPLES: dict[str, tuple[Law, Floats]] = {
     "elastic": (LINEAR_ELASTIC, LINEAR_ELASTIC.row(youngs_modulus_mpa=2500.0, poisson_ratio=0.3)),
     "orthotropic": (
@@ -42,7 +47,10 @@ EXAMPLES: dict[str, tuple[Law, Floats]] = {
     "table": (plasticity_by_table(3, False), np.array([2500.0, 0.3, 0.0, 20.0, 0.01, 30.0, 0.05, 35.0])),
     "moving table": (plasticity_by_table(3, True), np.array([2500.0, 0.3, 0.0, 20.0, 0.01, 30.0, 0.05, 35.0])),
     "creep": (NORTON_CREEP, np.array([2500.0, 0.3, 1e-9, 4.0, -0.3])),
-    "pmma": (FATIGUE_ELASTIC, load_card("pmma").row()),
+    "pmma": (DUCTILE_CEMENT, load_card("pmma").row()),
+    "calcium phosphate": (BRITTLE_CEMENT, load_card("calcium-phosphate").row()),
+    "interface": (BONDED_INTERFACE, INTERFACE),
+    "rough interface": (BONDED_INTERFACE, ROUGH),
     "bone": (CRUSHABLE_BONE, BONE),
     "skewed bone": (CRUSHABLE_BONE, SKEWED_BONE),
 }

@@ -78,7 +78,7 @@ def test_cards_can_be_chosen():
     bone = next(block for block in field.blocks if block.law is CRUSHABLE_BONE)
     assert bone.parameters[bone.cells == 3, 0] == 2000.0
     assert bone.parameters[bone.cells == 4, 0] == 1000.0
-    assert field.laws()[5] == "FatigueElastic"
+    assert field.laws()[5] == "DuctileCement"
 
 
 def test_missing_things_are_named():

@@ -321,20 +321,6 @@ def test_creep_without_time_is_elastic():
     np.testing.assert_allclose(done.state, 0.0)
 
 
-def test_cement_loses_stiffness_by_miners_rule():
-    law, row = bench.EXAMPLES["pmma"]
-    life = 1e6 * (44.0 / 60.0) ** 12
-    done = drive_uniaxial(law, row, [-60.0, -60.0, -60.0], control="stress", cycles=[0.0, 0.25 * life, 0.25 * life])
-    np.testing.assert_allclose(done.variable("damage"), [0.0, 0.25, 0.5], rtol=1e-9)
-    np.testing.assert_allclose(done.strain[2, 2], -60.0 / 2500.0 / 0.5, rtol=1e-9)
-
-
-def test_cement_hardly_ages_at_body_loads():
-    law, row = bench.EXAMPLES["pmma"]
-    done = drive_uniaxial(law, row, [-5.0, -5.0], control="stress", cycles=[0.0, 1e5])
-    assert 0.0 < done.variable("damage")[1] < 1e-9
-
-
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", bench.EXAMPLES)
 def test_a_strain_that_is_no_number_is_reported(name, bad):

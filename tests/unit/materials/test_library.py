@@ -143,7 +143,12 @@ def test_interdigitated_cement():
     composite = interdigitated(load_card("pmma"))
     np.testing.assert_allclose(composite["youngs_modulus_mpa"], 2500.0 * 0.9**2 * 0.8, rtol=1e-12)
     assert composite["poisson_ratio"] == load_card("pmma")["poisson_ratio"]
-    assert composite.law.name == "FatigueElastic"
+    assert composite["yield_stress_mpa"] == pytest.approx(70.0 * 0.9**2, rel=1e-12)
+    assert composite.constants["yield_stress_mpa"].high == pytest.approx(110.0 * 0.9**2, rel=1e-12)
+    assert composite.law.name == "DuctileCement"
+    brittle = interdigitated(load_card("calcium-phosphate"))
+    assert brittle["tensile_fracture_energy_n_per_mm"] == pytest.approx(0.01 * 0.9**2, rel=1e-12)
+    assert brittle["plateau_ratio"] == load_card("calcium-phosphate")["plateau_ratio"]
     with pytest.raises(MaterialError, match="no youngs_modulus_mpa"):
         interdigitated(load_card("nucleus"))
     with pytest.raises(MaterialError, match="no material by itself"):

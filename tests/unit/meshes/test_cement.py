@@ -83,3 +83,44 @@ def test_folded_cells_and_unknown_approaches_are_named(l1, bone):
         meshes.select_volume(bone[0], -bone[1], np.zeros(3), np.ones(3), bone[2], 5.0)
     with pytest.raises(MeshError, match="'bipedicular' or 'unipedicular'"):
         meshes.balloon_seeds(l1.bodies["L1"], "tripedicular")
+
+
+def cubes(counts=(3, 3, 3)):
+    """A grid of unit cubes: points, cells, centroids; x runs slowest."""
+    axes = [np.arange(n + 1.0) for n in counts]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    ids = np.arange(len(points)).reshape([n + 1 for n in counts])
+    lower = [ids[:-1, :-1, :-1], ids[1:, :-1, :-1], ids[1:, 1:, :-1], ids[:-1, 1:, :-1]]
+    upper = [ids[:-1, :-1, 1:], ids[1:, :-1, 1:], ids[1:, 1:, 1:], ids[:-1, 1:, 1:]]
+    cells = np.stack([c.ravel() for c in (*lower, *upper)], axis=1)
+    return points, cells, meshes.cell_centroids_mm(points, cells)
+
+
+def test_the_rim_of_a_half_space_is_one_layer_that_faces_the_bone():
+    points, cells, at = cubes((2, 3, 4))
+    share = (at[:, 2] < 2.0).astype(float)
+    rim = meshes.cement_rim(points * [1.0, 1.0, 0.5], cells, share, np.ones(len(cells), dtype=bool))
+    np.testing.assert_array_equal(rim.cells, np.flatnonzero(np.abs(at[:, 2] - 1.5) < 1e-9))
+    np.testing.assert_allclose(rim.normals, np.tile([0.0, 0.0, 1.0], (6, 1)), atol=1e-12)
+    np.testing.assert_allclose(rim.lengths_mm, 0.5, rtol=1e-12)
+
+
+def test_the_rim_at_a_corner_lies_across_it():
+    points, cells, at = cubes()
+    share = ((at[:, 0] < 2.0) & (at[:, 2] < 2.0)).astype(float)
+    rim = meshes.cement_rim(points, cells, share, np.ones(len(cells), dtype=bool))
+    corner = rim.cells == np.flatnonzero(np.all(np.isclose(at, [1.5, 1.5, 1.5]), axis=1))[0]
+    np.testing.assert_allclose(rim.normals[corner], [[2**-0.5, 0.0, 2**-0.5]], atol=1e-12)
+    np.testing.assert_allclose(rim.lengths_mm[corner], 2**-0.5, rtol=1e-12)
+    assert len(rim.cells) == 9  # two faces of three by two that share three cells
+
+
+def test_a_layer_one_cell_thick_has_a_normal_too_and_a_void_is_no_bone():
+    points, cells, at = cubes()
+    share = (np.abs(at[:, 1] - 1.5) < 0.1).astype(float)
+    rim = meshes.cement_rim(points, cells, share, np.ones(len(cells), dtype=bool))
+    assert len(rim.cells) == 9
+    np.testing.assert_allclose(np.abs(rim.normals[:, 1]), 1.0)
+    one_side = meshes.cement_rim(points, cells, share, at[:, 1] > 1.0)
+    np.testing.assert_allclose(one_side.normals[:, 1], 1.0)
+    assert meshes.cement_rim(points, cells, share, np.zeros(len(cells), dtype=bool)).cells.size == 0
