@@ -52,12 +52,16 @@ def run_study(spec: StudySpec, out: Path, *, resume: bool = False, reporter: Rep
     InputError
         Bad study, data or folder.
     """
-    listener = reporter or SilentReporter()
+    with materials.constants_set(spec.constants):
+        return _run(spec, out, reporter or SilentReporter(), resume)
+
+
+def _run(spec: StudySpec, out: Path, listener: Reporter, resume: bool) -> Result:
     fem.use_threads(spec.solver.threads)
     work = _work_of(spec)
     store = open_run(out, spec, resume=resume)
     with store.session(), fem.tuned_process():
-        store.update_manifest(**mesh_facts(work.mesh), **work.facts)
+        store.update_manifest(**mesh_facts(work.mesh), **work.facts, constants=spec.constants)
         kept = store.latest_checkpoint()
         results, first = work.begin(kept), 0 if kept is None else kept.index + 1
         names = [stage.name for stage in spec.stage]

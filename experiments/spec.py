@@ -12,7 +12,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, Strict, ValidationError, model_validator
 
-from kyphos.errors import StudyError
+from kyphos.errors import MaterialError, StudyError
 from kyphos.experiments import toml_text
 from kyphos.experiments.explain import explain
 from kyphos.experiments.plan import (
@@ -35,6 +35,7 @@ from kyphos.experiments.tables import (
     Fracture,
     Measure,
     Mesh,
+    Number,
     Output,
     Procedure,
     Solver,
@@ -71,6 +72,9 @@ class StudySpec(Table):
     mesh: Mesh = Field(default_factory=Mesh)
     solver: Solver = Field(default_factory=Solver)
     output: Output = Field(default_factory=Output)
+    materials: dict[str, dict[str, Number]] | None = Field(
+        default=None, description="constants that differ from a card's: [materials.CARD] NAME = VALUE"
+    )
     stage: Annotated[tuple[TaggedStage, ...], Strict(False)] = ()
 
     @model_validator(mode="after")
@@ -104,6 +108,11 @@ class StudySpec(Table):
             object.__setattr__(self, "stage", (COUPON_STAGES[test](name=test),))
         _check_coupon_study(self, coupon)
         _check_names(self.stage)
+
+    @property
+    def constants(self) -> dict[str, dict[str, float]]:
+        """Card -> constant -> value, where it differs from the card's; for ``kyphos.materials.constants_set``."""
+        return self.materials or {}
 
     @property
     def on_voxels(self) -> bool:
@@ -362,7 +371,23 @@ def _check_supported(spec: StudySpec, place: toml_text.Place) -> None:
         )
     if specimen.posterior:
         raise StudyError(f"{place(('specimen', 'posterior'))}: posterior = true is not supported yet; remove it")
+    _check_constants(spec, place)
     for key in ("scan", "labels"):
         value = getattr(specimen, key)
         if value is not None and not value.startswith("sample:") and not Path(value).is_file():
             raise StudyError(f"{place(('specimen', key))}: {key}: no such file: {value}")
+
+
+def _check_constants(spec: StudySpec, place: toml_text.Place) -> None:
+    """Refuse constants that no card has, or that lie outside a card's range."""
+    if not spec.constants:
+        return
+    from kyphos import materials  # slow to import, and most studies change no constant
+
+    for card, values in spec.constants.items():
+        for name, value in values.items():
+            try:
+                with materials.constants_set({card: {name: value}}):
+                    pass
+            except MaterialError as error:
+                raise StudyError(f"{place(('materials', card, name))}: {error}") from None

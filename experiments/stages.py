@@ -145,7 +145,7 @@ def _unload(stage: plan.UnloadStage, bench: Bench, controls: Controls) -> Runnin
 
 def wait(bench: Bench, load: fem.Load, duration_s: float, controls: Controls) -> Generator[Solved, None, Bench]:
     """Let time pass at constant load, in steps that grow with elapsed time (creep is logarithmic)."""
-    times, last_change = _growing_times(duration_s), None
+    times, last_change = waiting_times(duration_s), None
     structure, newton = bench.structure, controls.march.newton
     for before, after in pairwise((0.0, *times)):
         found = fem.solve_equilibrium(
@@ -157,7 +157,7 @@ def wait(bench: Bench, load: fem.Load, duration_s: float, controls: Controls) ->
     return bench
 
 
-def _growing_times(duration_s: float) -> tuple[float, ...]:
+def waiting_times(duration_s: float) -> tuple[float, ...]:
     """About three instants per decade from 1 s on, ending at ``duration_s``."""
     if duration_s <= 1.0:
         return (duration_s,) if duration_s > 0.0 else ()

@@ -376,7 +376,7 @@ def _surroundings() -> dict[str, Any]:
     return {
         "started": _now(),
         "versions": {"python": platform.python_version(), **installed_versions()},
-        "commit": _git_commit(),
+        "commit": git_commit(),
         "platform": platform.platform(),
     }
 
@@ -408,7 +408,7 @@ def installed_versions() -> dict[str, str]:
     return found
 
 
-def _git_commit() -> str | None:
+def git_commit() -> str | None:
     """Return the commit of the checkout that the package runs from; None for an installed copy."""
     for folder in Path(__file__).resolve().parents[:3]:
         head = folder / ".git" / "HEAD"

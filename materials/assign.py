@@ -79,8 +79,9 @@ def bone_rows(
         (k,), QCT mineral density of the cell; values below the card's floor (fat, voids, noise below zero)
         are lifted to it, so that no cell loses all stiffness. May be NaN where the card does not use it.
     cell_size_mm
-        (k,), cube root of the cell's volume. The crush band of the card's width is spread over one cell
-        (crack band: softening strain = reference x band/cell size), so the mesh does not set the energy.
+        (k,), cube root of the cell's volume. In a cell larger than the card's crush band the softening strain is that
+        much shorter (crack band: strain x band / size), so that the mesh does not set the energy of crushing; smaller
+        cells share a band, which the law's hardening by packing keeps from narrowing.
     vbmd_mg_per_cc
         (k,) or one number: mean trabecular density of the vertebra, for a modulus by class (the shell).
 
@@ -102,7 +103,7 @@ def bone_rows(
     special = {
         "axial_modulus_mpa": modulus,
         "yield_stress_mpa": _strength_mpa(card, density, modulus),
-        "softening_strain": card["softening_strain"] * card["crush_band_mm"] / size,
+        "softening_strain": card["softening_strain"] * card["crush_band_mm"] / np.maximum(size, card["crush_band_mm"]),
     }
     names = [parameter.name for parameter in CRUSHABLE_BONE.parameters]
     rows = [special[name] if name in special else np.full(size.shape, card[name]) for name in names]

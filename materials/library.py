@@ -11,9 +11,11 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from functools import lru_cache
 from importlib.resources import files
 from math import isfinite
 from pathlib import Path
@@ -278,15 +280,47 @@ def list_cards() -> tuple[str, ...]:
     return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml")))
 
 
-@cache
+_Settings = tuple[tuple[str, tuple[tuple[str, float], ...]], ...]
+_settings: ContextVar[_Settings] = ContextVar("constants that differ from the cards", default=())
+
+
+@contextmanager
+def constants_set(values: Mapping[str, Mapping[str, float]]) -> Iterator[None]:
+    """Within the block, `load_card` gives cards these values: card -> constant -> value.
+
+    A card that extends another inherits what is set there, unless it has a value of its own. Values must lie
+    within the card's range. Settings of an outer block do not hold inside.
+
+    Raises
+    ------
+    MaterialError
+        At once: an unknown card or constant, or a value outside its range.
+    """
+    settings = tuple((card, tuple(sorted(constants.items()))) for card, constants in sorted(values.items()))
+    token = _settings.set(settings)
+    try:
+        for card in values:
+            load_card(card)
+        yield
+    finally:
+        _settings.reset(token)
+
+
 def load_card(name: str) -> Card:
-    """A built-in card by name, or a card file by path (ending in .toml).
+    """A built-in card by name, or a card file by path (ending in .toml); see also `constants_set`.
 
     Raises
     ------
     MaterialError
         No such card, or an invalid one.
     """
+    settings = _settings.get()
+    return _load(name, settings).with_values(**dict(dict(settings).get(name, ())))
+
+
+@lru_cache(maxsize=512)
+def _load(name: str, settings: _Settings) -> Card:
+    """The card before its own settings; `settings` is part of the key because those of its base are in it."""
     if name.endswith(".toml"):
         path = Path(name)
         if not path.is_file():

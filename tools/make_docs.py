@@ -2,7 +2,8 @@
 
 A page holds ``<!-- made: NAME -->`` and ``<!-- /made -->``; what stands between them is replaced. Run it
 after a change of a key or a card: ``python tools/make_docs.py``; ``tests/unit/test_docs_pages.py`` says when.
-After a change of a check add ``--wall``: the verification tests run and their numbers are kept anew.
+After a change of a check add ``--wall``: the verification tests run and their numbers are kept anew. With
+``--book DIR`` the validation book in DIR (``kyphos validate --out DIR``) becomes that of the page.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -30,7 +32,18 @@ from kyphos.materials import Card, cards_by_group, count_flags, list_cards, load
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-PAGES = ("study-file.md", "physics.md", "materials.md", "ct-strength.md", "decks.md", "verification.md")
+PAGES = (
+    "study-file.md",
+    "physics.md",
+    "materials.md",
+    "ct-strength.md",
+    "decks.md",
+    "verification.md",
+    "validation.md",
+)
+BOOK = DOCS / "validation-book.json"
+BOOK_PICTURES = DOCS / "pictures" / "validation"
+EVIDENCE = ROOT / "experiments" / "validation" / "evidence.csv"
 WALL = ROOT / "tests" / "verification" / "wall.json"
 
 TABLES: dict[str, type[BaseModel]] = {
@@ -267,8 +280,75 @@ def _wall_count() -> str:
     return f"{len(checks) - failing} checks, and {failing} that must fail, in {groups} groups.\n"
 
 
+def _book() -> dict[str, Any]:
+    book: dict[str, Any] = json.loads(BOOK.read_text(encoding="utf-8"))
+    return book
+
+
+def _book_about() -> str:
+    """Where the numbers of the page come from."""
+    about = _book()["about"]
+    versions = ", ".join(f"{name} {value}" for name, value in about["versions"].items())
+    resolution = about["resolution"]
+    return (
+        f"`{about['command']}`, {about['date']}: {about['specimens']} specimens, elements of "
+        f"{resolution['element_size_mm']:g} mm, {about['wall_s'] / 60.0:.0f} min on {about['processes']} processes "
+        f"({about['computing_s'] / 60.0:.0f} min of processor time). "
+        f"Commit {about['commit'] or 'unknown'}, code {about['code']}; {versions}.\n"
+    )
+
+
+_BOOK_HEAD = ("row", "what", "published", "ours", "n", "unit", "z or factor", "verdict", "source", "flag")
+
+
+def _book_rows(use: str) -> str:
+    """All rows of one use, and how many got which verdict."""
+    rows = [row for row in _book()["rows"] if row["use"] == use]
+    verdicts = [row["verdict"] for row in rows]
+    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts))
+    return _table(_BOOK_HEAD, map(_book_row, rows)) + f"\n{len(rows)} rows: {counts}.\n"
+
+
+def _book_row(row: dict[str, Any]) -> tuple[str, ...]:
+    good = row["verdict"].startswith(("within", "reproduced"))
+    verdict = row["verdict"] if good else f"**{row['verdict']}**"
+    unit = "" if row["unit"] == "1" else row["unit"]
+    what = row["quantity"] + (f": {row['claim']}" if row["claim"] else "")
+    numbers = (row["published_text"], row["ours_text"], str(row["count"] or "–"), unit, row["distance"])
+    return f"`{row['name']}`", what, *numbers, verdict, row["source"], row["flag"]
+
+
+def _book_protocols() -> str:
+    """For each protocol what is done, on whom, the picture, and what is to be known of its rows."""
+    book, text = _book(), ""
+    for name, found in book["protocols"].items():
+        rows = [row for row in book["rows"] if row["protocol"] == name]
+        vbmd = [specimen["vbmd_mg_per_cc"] for specimen in found["specimens"]]
+        levels = ", ".join(dict.fromkeys(specimen["level"] for specimen in found["specimens"]))
+        who = f"{len(vbmd)} specimens ({levels}), {min(vbmd):.0f} to {max(vbmd):.0f} mg/cm³"
+        text += f"\n### {name}\n\n{found['meaning']}. {who}, {found['computing_s']:.0f} s of processor time.\n\n"
+        text += f"![{name}](pictures/validation/{name}.png)\n\n" + "".join(_book_notes(row) for row in rows)
+    return text + "\n"
+
+
+def _book_notes(row: dict[str, Any]) -> str:
+    also = "; ".join(f"`{name}` {value:.3g}" for name, value in row["also"].items())
+    parts = [row["note"], f"Also: {also}." if also else "", row["message"]]
+    told = " ".join(part.rstrip() for part in parts if part)
+    return f"- `{row['name']}`: {told}\n" if told else ""
+
+
+def _keep_book(folder: Path) -> None:
+    """Make the book in a folder that of the page."""
+    from kyphos.views.book import draw_book
+
+    shutil.copyfile(folder / "book.json", BOOK)
+    shutil.rmtree(BOOK_PICTURES, ignore_errors=True)
+    draw_book(BOOK, BOOK_PICTURES)
+
+
 def _makers() -> dict[str, Callable[[], str]]:
-    makers: dict[str, Callable[[], str]] = {"study": lambda: _keys(StudySpec, ["name"])}
+    makers: dict[str, Callable[[], str]] = {"study": lambda: _keys(StudySpec, ["name", "materials"])}
     makers |= {name: lambda model=model: _keys(model) for name, model in TABLES.items()}  # type: ignore[misc]
     makers["stage"] = lambda: _keys(StageTable)
     makers |= {f"stage.{kind}": lambda kind=kind: _stage(kind) for kind in KINDS}  # type: ignore[misc]
@@ -276,6 +356,8 @@ def _makers() -> dict[str, Callable[[], str]]:
     makers |= {"library": _library, "library.count": _library_count, "library.sources": _sources}
     makers |= {"wall": _wall, "wall.count": _wall_count}
     makers["keywords"] = _keywords
+    makers |= {f"book.{use}": lambda use=use: _book_rows(use) for use in ("calibrate", "check", "seed")}  # type: ignore[misc]
+    makers |= {"book.about": _book_about, "book.protocols": _book_protocols}
     for card, base in (("trabecular", ""), ("shell", "trabecular"), ("endplate", "trabecular")):
         makers[f"card.{card}"] = lambda card=card, base=base: _constants(card, base)  # type: ignore[misc]
     makers["card.calcium-phosphate-brushite"] = lambda: _constants("calcium-phosphate-brushite", "calcium-phosphate")
@@ -289,11 +371,14 @@ _MAKERS = _makers()
 
 
 def main() -> None:
-    """Write the pages; with ``--wall`` run the verification tests first and keep what they find."""
+    """Write the pages and the package's copy of the evidence; see above for ``--wall`` and ``--book``."""
     if "--wall" in sys.argv[1:]:
         about_the_page = [f"--ignore={WALL.parent / name}" for name in ("test_wall.py", "test_mutants.py")]
         command = [sys.executable, "-m", "pytest", "-q", *about_the_page, str(WALL.parent)]
         subprocess.run(command, env={**os.environ, "KYPHOS_WALL": str(WALL)}, check=True)
+    if "--book" in sys.argv[1:]:
+        _keep_book(Path(sys.argv[sys.argv.index("--book") + 1]))
+    shutil.copyfile(DOCS / "evidence.csv", EVIDENCE)
     for name in PAGES:
         path = DOCS / name
         path.write_text(render(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -80,7 +80,8 @@ def export_study(
     _check_suffix(path)
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    found = specimen_of(spec, state, run, reporter)
+    with materials.constants_set(spec.constants):
+        found = specimen_of(spec, state, run, reporter)
     with _writing(path):
         if path.suffix in DECKS:
             DECKS[path.suffix](path, found.model)

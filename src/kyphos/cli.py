@@ -107,7 +107,7 @@ def protocols(
         typer.echo(protocol_text(name), nl=False)
         return
     for protocol, description in list_protocols().items():
-        typer.echo(f"{protocol:<24} {description}")
+        typer.echo(f"{protocol:<28} {description}")
 
 
 @command
@@ -224,6 +224,48 @@ def report(folder: RunArgument) -> None:
     from kyphos.views.report import write_report
 
     typer.echo(write_report(folder))
+
+
+@command
+def validate(
+    name: Annotated[
+        str | None, typer.Argument(help="A row of the book, or a protocol for all its rows; default: all.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Coarse meshes, few specimens.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write validation.json, book.json, pictures; keep specimens, so that it can go on."
+        ),
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, max=64, help="Specimens at a time, a thread each.")] = 2,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+) -> None:
+    """The validation book: published value, our value, verdict. A stopped book goes on where it was (--out)."""
+    from tempfile import TemporaryDirectory
+
+    from kyphos.experiments import validation
+
+    rows = validation.find_rows(name)
+    resolution = validation.RESOLUTIONS["quick" if quick else "full"]
+    with TemporaryDirectory(prefix="kyphos-") as scratch:
+        folder = out if out is not None else Path(scratch)
+        book = validation.run_book(
+            rows,
+            resolution,
+            folder / "specimens",
+            workers=processes,
+            tell=None if quiet else functools.partial(typer.echo, err=True),
+            command=" ".join(["kyphos validate", *([name] if name else []), *(["--quick"] if quick else [])]),
+        )
+    typer.echo(validation.table(book.findings))
+    if out is not None:
+        from kyphos.views.book import draw_book
+
+        _, path = validation.write_book(out, book)
+        pictures = draw_book(path)
+        if not quiet:
+            typer.echo(f"{out}: validation.json, book.json and {len(pictures)} pictures", err=True)
 
 
 @command

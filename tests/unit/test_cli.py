@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import kyphos
 from kyphos import api
 from kyphos.cli import app
 from kyphos.errors import ConvergenceError, StudyError
-from kyphos.experiments import HistoryRow, Outcome, Step, load_result, open_run, read_study
+from kyphos.experiments import HistoryRow, Outcome, Step, list_protocols, load_result, open_run, read_study
 
 STUDY = "untreated-L1"
 QUICK = ["--set", "output.pictures=false"]
@@ -58,7 +59,7 @@ def test_help_is_quick_and_lists_every_command():
     code = "from kyphos.cli import main; main()"
     shown = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True)
     assert time.perf_counter() - start < 5.0
-    for command in ("run", "check", "protocols", "materials", "mesh", "export", "view", "report", "doctor"):
+    for command in ("run", "check", "protocols", "materials", "mesh", "export", "view", "report", "validate", "doctor"):
         assert f"\n  {command} " in shown.stdout
 
 
@@ -114,7 +115,8 @@ def test_an_unknown_option_is_code_two(invoke):
 
 
 def test_protocols_are_listed_and_printed(invoke):
-    assert len(invoke("protocols").stdout.splitlines()) == 16
+    listed = [line.split()[0] for line in invoke("protocols").stdout.splitlines()]
+    assert listed == list(list_protocols())
     text = invoke("protocols", "kyphoplasty-pmma").stdout
     assert text.startswith("# ")
     assert tomllib.loads(text)["procedure"]["kind"] == "kyphoplasty"
@@ -192,3 +194,21 @@ def test_the_doctor_reports(invoke):
     assert done.exit_code == 0
     for word in ("python", "numba", "off-screen rendering", "sparse factorisation"):
         assert word in done.stdout
+
+
+def test_a_part_of_the_validation_book(invoke, tmp_path):
+    done = invoke("validate", "kim-2011", "--quick", "--processes", "1", "--out", str(tmp_path))
+    assert done.exit_code == 0
+    head, first, *_ = done.stdout.splitlines()
+    assert head.split()[:3] == ["row", "use", "published"]
+    assert first.startswith("kim-creep")
+    rows = json.loads((tmp_path / "validation.json").read_text(encoding="utf-8"))
+    assert [row["name"] for row in rows] == ["kim-creep", "kim-residual"]
+    assert (tmp_path / "pictures" / "kim-2011.png").stat().st_size > 5000
+    assert "specimen 01" in done.stderr
+
+
+def test_a_row_that_is_not_in_the_book(invoke):
+    done = invoke("validate", "wegrzyn-recoi")
+    assert done.exit_code == 2
+    assert "did you mean 'wegrzyn-recoil'" in done.stderr

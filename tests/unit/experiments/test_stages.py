@@ -24,7 +24,7 @@ from kyphos.experiments.plan import (
     ReduceStage,
     UnloadStage,
 )
-from kyphos.experiments.stages import Solved, _growing_times
+from kyphos.experiments.stages import Solved, waiting_times
 
 DIRECT_CYCLES = 20
 
@@ -60,11 +60,11 @@ def test_a_held_position_relaxes(walk, untouched):
 
 @pytest.mark.parametrize("duration_s", [0.5, 1.0, 900.0, 1e6])
 def test_waiting_takes_growing_steps(duration_s):
-    times = np.array(_growing_times(duration_s))
+    times = np.array(waiting_times(duration_s))
     assert times[-1] == pytest.approx(duration_s)
     assert (np.diff(times) > 0).all()
     assert len(times) <= 20
-    assert _growing_times(0.0) == ()
+    assert waiting_times(0.0) == ()
 
 
 def test_a_fracture_reaches_its_wedge(walk, untouched):

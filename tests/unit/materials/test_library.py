@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kyphos.errors import MaterialError
-from kyphos.materials import LAWS, describe_card, interdigitated, list_cards, load_card, parse_card
+from kyphos.materials import LAWS, constants_set, describe_card, interdigitated, list_cards, load_card, parse_card
 
 GOOD = """
 kind = "LinearElastic"
@@ -153,3 +153,38 @@ def test_interdigitated_cement():
         interdigitated(load_card("nucleus"))
     with pytest.raises(MaterialError, match="no material by itself"):
         _ = load_card("interdigitated").law
+
+
+def test_constants_can_be_set_for_a_while():
+    before = {name: load_card(name)["creep_coefficient"] for name in ("trabecular", "shell")}
+    with constants_set({"trabecular": {"creep_coefficient": 0.1}}):
+        assert load_card("trabecular")["creep_coefficient"] == 0.1
+        assert load_card("shell")["creep_coefficient"] == 0.1, "inherited by a card that extends it"
+        assert load_card("pmma")["youngs_modulus_mpa"] == 2500.0
+        with constants_set({"shell": {"creep_coefficient": 0.2}}):
+            assert load_card("shell")["creep_coefficient"] == 0.2
+            assert load_card("trabecular")["creep_coefficient"] == before["trabecular"]
+    assert {name: load_card(name)["creep_coefficient"] for name in before} == before
+
+
+def test_a_value_of_its_own_is_not_overruled_by_the_base():
+    own = load_card("shell")["poisson_ratio"]
+    other = 0.21
+    assert own != other
+    with constants_set({"trabecular": {"poisson_ratio": other}}):
+        assert load_card("trabecular")["poisson_ratio"] == other
+        assert load_card("shell")["poisson_ratio"] == own
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"trabecular": {"creep_coefficient": 9.0}}, "outside"),
+        ({"trabecular": {"creep": 0.1}}, "unknown name"),
+        ({"trabecula": {"creep_coefficient": 0.1}}, "unknown name"),
+    ],
+)
+def test_a_constant_that_cannot_be_set_is_refused_at_once(values, told):
+    with pytest.raises(MaterialError, match=told), constants_set(values):
+        pytest.fail("the block must not be entered")
+    assert load_card("trabecular")["creep_coefficient"] != 9.0
