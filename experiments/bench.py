@@ -1,15 +1,16 @@
 """The specimen on the testing machine: what a stage acts upon, and the elementary things a stage can do to it.
 
 A :class:`Bench` is a value: every action returns the steps it took, and the bench that a step leads to.
-The lower platen stands still. The upper one is a hinge on the load line: it may tilt in the sagittal plane, its load
-point follows the actuator; with ``locked`` it may not tilt.
+Its rig says what is held and which freedom the actuator drives. That of a vertebra is a :class:`Hinge`: the lower
+platen stands still; the upper one is a hinge on the load line: it may tilt in the sagittal plane, its load point
+follows the actuator; with ``locked`` it may not tilt.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,35 @@ class Controls:
     march: fem.MarchSettings
 
 
+class Rig(Protocol):
+    """How a specimen is held."""
+
+    def axis(self, structure: fem.Structure) -> int:
+        """Index in q of the freedom that the actuator drives, up."""
+
+    def held(self, structure: fem.Structure, state: fem.State, locked: bool) -> fem.Load:
+        """Nothing but what is held in its present place; the driven freedom is open."""
+
+
+@dataclass(frozen=True)
+class Hinge:
+    """Lower platen still, upper one guided, free to tilt forwards and backwards unless locked."""
+
+    def axis(self, structure: fem.Structure) -> int:
+        """The upper platen's axial freedom."""
+        return int(structure.platen_slice(TOP).start) + 2
+
+    def held(self, structure: fem.Structure, state: fem.State, locked: bool) -> fem.Load:
+        """Axial freedom open, cavities kept at their volume."""
+        load = structure.free_load(state)
+        fixed = load.fixed.copy()
+        fixed[structure.platen_slice(BOTTOM)] = True
+        top = structure.platen_slice(TOP).start
+        fixed[[top, top + 1, top + 4, top + 5]] = True
+        fixed[top + 3] = locked
+        return replace(load, fixed=fixed)
+
+
 @dataclass(frozen=True)
 class Bench:
     """Specimen, machine and state.
@@ -59,6 +89,8 @@ class Bench:
         (m,) cement volume fraction, 0..1.
     rebases
         Cells with a later stress-free configuration, oldest first.
+    rig
+        How it is held.
     """
 
     mesh: meshes.SegmentMesh
@@ -69,6 +101,7 @@ class Bench:
     cavity: NDArray[np.bool_]
     cement_share: Array
     rebases: tuple[Rebase, ...] = ()
+    rig: Rig = Hinge()
 
     @property
     def body(self) -> meshes.Body:
@@ -82,8 +115,8 @@ class Bench:
 
     @property
     def axis(self) -> int:
-        """Index of the upper platen's axial freedom in q."""
-        return int(self.structure.platen_slice(TOP).start) + 2
+        """Index in q of the freedom that the actuator drives."""
+        return self.rig.axis(self.structure)
 
     @property
     def approach_mm(self) -> float:
@@ -105,8 +138,18 @@ def mount(mesh: meshes.SegmentMesh, field: materials.MaterialField, formulation:
     structure = fem.Structure(
         fem.discretise(mesh.points_mm, mesh.cells, formulation),
         field,
-        (_platen(mesh, TOP), _platen(mesh, BOTTOM)),
+        platens(mesh),
     )
+    return mounted(mesh, structure, field, Hinge())
+
+
+def platens(mesh: meshes.SegmentMesh) -> tuple[fem.Platen, fem.Platen]:
+    """The upper and the lower platen."""
+    return _platen(mesh, TOP), _platen(mesh, BOTTOM)
+
+
+def mounted(mesh: meshes.SegmentMesh, structure: fem.Structure, field: materials.MaterialField, rig: Rig) -> Bench:
+    """The bench of an untouched structure, unloaded."""
     state = structure.initial_state(field.initial_state())
     bench = Bench(
         mesh,
@@ -116,6 +159,7 @@ def mount(mesh: meshes.SegmentMesh, field: materials.MaterialField, formulation:
         field,
         np.zeros(len(mesh.cells), dtype=bool),
         np.zeros(len(mesh.cells)),
+        rig=rig,
     )
     return replace(bench, load=force_load(bench, 0.0))
 
@@ -142,20 +186,9 @@ def on_load_line(bench: Bench, offset_anterior_mm: float) -> Bench:
     return replace(bench, structure=structure, state=state, load=replace(bench.load, value=value))
 
 
-def _held(bench: Bench, locked: bool) -> fem.Load:
-    """Lower platen still, upper one guided, axial freedom open, cavities kept at their volume."""
-    load = bench.structure.free_load(bench.state)
-    fixed = load.fixed.copy()
-    fixed[bench.structure.platen_slice(BOTTOM)] = True
-    top = bench.structure.platen_slice(TOP).start
-    fixed[[top, top + 1, top + 4, top + 5]] = True
-    fixed[top + 3] = locked
-    return replace(load, fixed=fixed)
-
-
 def force_load(bench: Bench, force_n: float, locked: bool = False) -> fem.Load:
     """Axial compression ``force_n`` on the load line."""
-    load = _held(bench, locked)
+    load = bench.rig.held(bench.structure, bench.state, locked)
     force = load.force.copy()
     force[bench.axis] = -force_n
     return replace(load, force=force)
@@ -163,7 +196,7 @@ def force_load(bench: Bench, force_n: float, locked: bool = False) -> fem.Load:
 
 def drive_load(bench: Bench, approach_mm: float, locked: bool = False) -> fem.Load:
     """The load point pressed down to ``approach_mm`` below its first position."""
-    load = _held(bench, locked)
+    load = bench.rig.held(bench.structure, bench.state, locked)
     fixed, value = load.fixed.copy(), load.value.copy()
     fixed[bench.axis] = True
     value[bench.axis] = -approach_mm

@@ -61,7 +61,16 @@ def unpack(arrays: Arrays, meta: dict[str, Any], fresh: Bench) -> Bench:
         for platen, centre in zip(fresh.structure.platens, arrays["centres_mm"], strict=True)
     )
     cavities = tuple(fem.Cavity(name, arrays[f"cavity_{i}_cells"]) for i, name in enumerate(meta["cavities"]))
-    structure = fem.Structure(mesh, field, platens, cavities)
+    structure = replace(fresh.structure, mesh=mesh, material=field, platens=platens, cavities=cavities)
     state = fem.State(*(arrays[n] for n in ("displacement_mm", "motion", "pressure_mpa", "history")))
     load = fem.Load(*(arrays[f"load_{n}"] for n in ("fixed", "value", "force", "volume")))
-    return Bench(fresh.mesh, structure, state, load, field, arrays["cavity"], arrays["cement_share"], rebases)
+    return replace(
+        fresh,
+        structure=structure,
+        state=state,
+        load=load,
+        field=field,
+        cavity=arrays["cavity"],
+        cement_share=arrays["cement_share"],
+        rebases=rebases,
+    )

@@ -17,6 +17,7 @@ from kyphos.experiments.toml_text import KeyPath, Place
 
 # Suffix of a key -> (unit to print, other units that people type: name, factor to ours).
 _UNITS: tuple[tuple[str, str, tuple[tuple[str, float], ...]], ...] = (
+    ("_mm_per_min", "mm/min", (("mm/s", 60.0),)),
     ("_mg_per_cc", "mg/cm3", (("g/cm3", 1000.0),)),
     ("_mpa", "MPa", (("psi", 6.894757e-3), ("kPa", 1e-3), ("Pa", 1e-6), ("bar", 0.1))),
     ("_n", "N", (("kN", 1000.0),)),

@@ -8,13 +8,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kyphos import fem, materials, meshes
+from kyphos import fem, meshes
 from kyphos.errors import ConvergenceError
 
 from .bench import Bench
 
-BONE = {"damage": "damage", "fatigue_damage": "fatigue_damage", "creep_strain": "creep_strain_eq", "crush": "kappa"}
-SOMETIMES = {"crack_damage": materials.BRITTLE_CEMENT, "debonding": materials.BONDED_INTERFACE}
+HISTORY = {
+    "plastic_strain": "plastic_strain",
+    "damage": "damage",
+    "fatigue_damage": "fatigue_damage",
+    "creep_strain": "creep_strain_eq",
+    "crush": "kappa",
+    "miner_sum": "miner_sum",
+    "crack_damage": "crack_damage",
+    "debonding": "debonding",
+}
+"""Cell data -> history variable that it is the mean of."""
 
 
 def stage_fields(bench: Bench) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
@@ -26,9 +35,9 @@ def stage_fields(bench: Bench) -> tuple[dict[str, NDArray[Any]], dict[str, NDArr
         ``displacement_mm`` (n, 3).
     cell_data
         ``stress_mpa`` (m, 6; Cauchy, mean over the cell), ``von_mises_mpa`` (m,; of that mean), ``strain`` (m, 6;
-        logarithmic), ``plastic_strain`` (m, 6),
-        ``damage``, ``fatigue_damage``, ``creep_strain``, ``crush`` (m,), ``cement_fraction`` (m,), ``is_cavity`` (m,);
-        where there is such a cement or interface, ``crack_damage`` and ``debonding`` (m,).
+        logarithmic), ``cement_fraction`` (m,), ``is_cavity`` (m,); of ``HISTORY`` what the materials remember: for bone
+        ``plastic_strain`` (m, 6), ``damage``, ``fatigue_damage``, ``creep_strain``, ``crush`` (m,); for cements
+        ``miner_sum``, ``crack_damage`` (m,), for an interface that may let go ``debonding`` (m,).
 
     Raises
     ------
@@ -49,15 +58,13 @@ def stage_fields(bench: Bench) -> tuple[dict[str, NDArray[Any]], dict[str, NDArr
         "stress_mpa": stress,
         "von_mises_mpa": fem.von_mises(stress),
         "strain": mean(evaluation.strain),
-        "plastic_strain": mean(bench.field.state_field(history, "plastic_strain")),
         "cement_fraction": bench.cement_share,
         "is_cavity": bench.cavity.astype(np.int8),
     }
-    for name, variable in BONE.items():
-        cells[name] = mean(bench.field.state_field(history, variable))
-    for name, law in SOMETIMES.items():
-        if law.name in bench.field.laws():
-            cells[name] = mean(bench.field.state_field(history, name))
+    known = {variable.name for block in bench.field.blocks for variable in block.law.state}
+    for name, variable in HISTORY.items():
+        if variable in known:
+            cells[name] = mean(bench.field.state_field(history, variable))
     return {"displacement_mm": bench.state.displacement_mm}, cells
 
 

@@ -12,6 +12,7 @@ from kyphos.experiments.tables import (
     Approach,
     Cement,
     Count,
+    CouponTest,
     Cycling,
     Force,
     Fracture,
@@ -223,6 +224,81 @@ class StrengthStage(VoxelTable):
     )
 
 
+class _PressStage(NamedStage):
+    """What tests up to a strain share."""
+
+    end_strain: Number = Field(default=0.03, ge=1e-4, le=0.5, description="platen displacement over length, at the end")
+    steps: Count = Field(
+        default=60, ge=2, le=1000, description="increments up to there; the first ones are shorter, for the modulus"
+    )
+    offset_strain: Number = Field(default=0.002, ge=1e-4, le=0.02, description="defines the offset strength")
+    speed_mm_per_min: Number = Field(default=0.0, ge=0, le=1000, description="of the platen; 0 = too fast to creep")
+
+
+class CompressionStage(_PressStage):
+    """Press a coupon at constant platen speed: modulus, strength, Poisson's ratio, work."""
+
+    kind: Literal["coupon_compression"] = "coupon_compression"
+
+
+class TensionStage(_PressStage):
+    """Pull a coupon at constant speed of the grip."""
+
+    kind: Literal["coupon_tension"] = "coupon_tension"
+
+
+class BendStage(NamedStage):
+    """Bend a bar on four rollers (ISO 5833): bending modulus and strength."""
+
+    kind: Literal["coupon_bend"] = "coupon_bend"
+    support_span_mm: Number = Field(default=60.0, ge=5, le=250, description="between the outer rollers")
+    load_span_mm: Number = Field(default=20.0, ge=1, le=200, description="between the inner rollers")
+    deflection_mm: Number = Field(default=3.0, ge=0.001, le=30, description="of the inner rollers, at the end")
+    steps: Count = Field(
+        default=40, ge=2, le=1000, description="increments up to there; the first ones are shorter, for the modulus"
+    )
+    speed_mm_per_min: Number = Field(
+        default=0.0, ge=0, le=1000, description="of the inner rollers; 0 = too fast to creep"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.load_span_mm >= self.support_span_mm:
+            raise ValueError(
+                f"load_span_mm = {self.load_span_mm:g} must lie below support_span_mm = {self.support_span_mm:g}"
+            )
+        return self
+
+
+class CreepStage(NamedStage):
+    """Load a coupon at once, hold the force, unload at once, wait."""
+
+    kind: Literal["coupon_creep"] = "coupon_creep"
+    stress_mpa: Number = Field(default=0.5, gt=0, le=1000, description="compression, over the first section")
+    hold_s: Number = Field(default=3600.0, gt=0, le=1e7, description="time under load")
+    recovery_s: Number = Field(default=0.0, ge=0, le=1e8, description="time unloaded; 0 = the test ends under load")
+
+
+class FatigueStage(NamedStage):
+    """Load cycles until a coupon breaks, or until the run-out."""
+
+    kind: Literal["coupon_fatigue"] = "coupon_fatigue"
+    peak_mpa: Number = Field(
+        default=15.0, gt=0, le=1000, description="largest stress of the cycle, over the first section"
+    )
+    load_ratio: Number = Field(default=-1.0, ge=-1, le=0.95, description="valley over peak; -1 = fully reversed")
+    direction: Literal["tension", "compression"] = Field(default="tension", description="of the peak")
+    run_out: Count = Field(
+        default=5_000_000, ge=1, le=1_000_000_000, description="load cycles after which it has survived"
+    )
+    frequency_hz: Number = Field(default=2.0, ge=0.001, le=200, description="cycles per second")
+    dwell_fraction: Number = Field(default=0.5, gt=0, le=1, description="share of a period at peak load, for creep")
+    jump_tolerance: Number = Field(
+        default=0.01, ge=1e-6, le=0.2, description="error of a jump's growth of displacement, over all growth so far"
+    )
+
+
+CouponStage = CompressionStage | TensionStage | BendStage | CreepStage | FatigueStage
 VoxelStage = StiffnessStage | StrengthStage
 Stage = (
     LoadStage
@@ -235,7 +311,7 @@ Stage = (
     | CycleStage
     | MeasureStage
 )
-AnyStage = Stage | VoxelStage
+AnyStage = Stage | VoxelStage | CouponStage
 KINDS: dict[str, type[NamedStage]] = {
     "load": LoadStage,
     "hold": HoldStage,
@@ -248,9 +324,23 @@ KINDS: dict[str, type[NamedStage]] = {
     "test": MeasureStage,
     "voxel_stiffness": StiffnessStage,
     "voxel_strength": StrengthStage,
+    "coupon_compression": CompressionStage,
+    "coupon_tension": TensionStage,
+    "coupon_bend": BendStage,
+    "coupon_creep": CreepStage,
+    "coupon_fatigue": FatigueStage,
 }
 VOXEL_KINDS = ("voxel_stiffness", "voxel_strength")
-"""Stages whose elements are the voxels of a CT; all others act on a meshed body."""
+"""Stages whose elements are the voxels of a CT."""
+COUPON_STAGES: dict[CouponTest, type[CouponStage]] = {
+    "compression": CompressionStage,
+    "tension": TensionStage,
+    "bend": BendStage,
+    "creep": CreepStage,
+    "fatigue": FatigueStage,
+}
+"""What ``[coupon] test`` stands for. All stages but these and those on voxels act on a meshed body."""
+COUPON_KINDS = tuple(f"coupon_{test}" for test in COUPON_STAGES)
 
 
 def expand(

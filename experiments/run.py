@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Generator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,18 +14,19 @@ from kyphos.errors import ConvergenceError, StudyError
 from kyphos.units import MM3_PER_ML
 
 from . import outcomes as found
-from .bench import Bench, Controls, mount
+from .bench import Bench, mount
 from .checkpoint import pack, unpack
+from .coupon_run import CouponWork
 from .fields import write_fields
-from .plan import CementStage, ReduceStage, Stage
+from .plan import CementStage, ReduceStage
 from .progress import Reporter, SilentReporter, Step
 from .result import Result, load_result
 from .spec import StudySpec
 from .specimen import bone_cards, build_mesh, mesh_facts
-from .stages import SEED_ML, Ended, Solved, run_stage
-from .store import HistoryRow, Outcome, RunStore, open_run, outcome_entries
-from .strength_run import run_voxel_study
-from .tables import Solver
+from .stages import SEED_ML, run_stage
+from .store import Checkpoint, Outcome, RunStore, open_run, outcome_entries
+from .strength_run import VoxelWork
+from .work import Finished, Outcomes, Reached, Work, controls_of, rows_of, solver_facts
 
 BENDING = ("shell", "superior_endplate", "inferior_endplate")  # thin parts: enhanced strain
 
@@ -56,31 +57,96 @@ def run_study(spec: StudySpec, out: Path, *, resume: bool = False, reporter: Rep
 
 
 def _run(spec: StudySpec, out: Path, listener: Reporter, resume: bool) -> Result:
-    if spec.on_voxels:
-        return run_voxel_study(spec, out, listener, resume=resume)
     fem.use_threads(spec.solver.threads)
-    mesh = build_mesh(spec)
-    bench = specimen_bench(mesh, bone_cards(spec.specimen))
-    _check_volumes(spec, bench)
+    work = _work_of(spec)
     store = open_run(out, spec, resume=resume)
     with store.session(), fem.tuned_process():
-        store.update_manifest(**mesh_facts(mesh), constants=spec.constants)
-        first, results = 0, dict[str, Outcome]()
+        store.update_manifest(**mesh_facts(work.mesh), **work.facts, constants=spec.constants)
         kept = store.latest_checkpoint()
-        if kept is not None:
-            bench, first = unpack(kept.arrays, kept.meta["bench"], bench), kept.index + 1
-            results = kept.outcomes
+        results, first = work.begin(kept), 0 if kept is None else kept.index + 1
         names = [stage.name for stage in spec.stage]
         listener.run_started(spec.name, names, names[first - 1] if first else None)
-        controls = _controls(spec.solver)
-        for index in range(first, len(spec.stage)):
+        for index in range(first, len(names)):
             try:
-                bench, results = _one_stage(index, spec, bench, results, controls, store, listener)
+                results = _one_stage(index, spec, work, results, store, listener)
             except ConvergenceError as error:
-                raise error.told(f"{error}{_whereabouts(error.node, mesh)}") from error
+                raise error.told(f"{error}{_whereabouts(error.node, work.mesh)}") from error
         results["wall_s"] = Outcome(store.wall_s, "s")
         store.write_outcomes(results)
     return load_result(out)
+
+
+def _work_of(spec: StudySpec) -> Work:
+    if spec.coupon is not None:
+        return CouponWork(spec)
+    return VoxelWork(spec) if spec.on_voxels else BodyWork(spec)
+
+
+def _one_stage(
+    index: int, spec: StudySpec, work: Work, before: Outcomes, store: RunStore, listener: Reporter
+) -> Outcomes:
+    """Walk one stage; everything about it is in the folder on return."""
+    stage = spec.stage[index]
+    start = time.perf_counter()
+    listener.stage_started(index, stage.name, stage.kind)
+    count, walk = 0, work.walk(index, before)
+    while True:
+        try:
+            reached = next(walk)
+        except StopIteration as stop:
+            done: Finished = stop.value
+            break
+        count, row = count + 1, reached.row
+        store.append_history(row)
+        listener.step(Step(reached.share, row.load_n, row.cycle, row.iterations, row.residual_n))
+    wall_s = time.perf_counter() - start
+    if spec.output.fields:
+        store.write_fields(index, stage.name, done.write_fields)
+    store.write_outcomes(done.outcomes)
+    store.record_stage(index, stage.name, wall_s, equilibria=count, **done.facts)
+    for message in done.messages:
+        listener.message(f"{stage.name}: {message}")
+    meta = {**done.meta, "outcomes": outcome_entries(done.outcomes)}
+    store.save_checkpoint(index, stage.name, done.arrays, meta)
+    listener.stage_finished(stage.name, wall_s, done.note)
+    return done.outcomes
+
+
+class BodyWork:
+    """A meshed vertebral body on the bench."""
+
+    facts: dict[str, Any] = {}  # noqa: RUF012  # never changed
+
+    def __init__(self, spec: StudySpec) -> None:
+        self.mesh = build_mesh(spec)
+        self._spec, self._bench = spec, specimen_bench(self.mesh, bone_cards(spec.specimen))
+        self._controls = controls_of(spec.solver)
+        _check_volumes(spec, self._bench)
+
+    def begin(self, kept: Checkpoint | None) -> Outcomes:
+        """Start untouched, or as a checkpoint left the bench."""
+        if kept is None:
+            return {}
+        self._bench = unpack(kept.arrays, kept.meta["bench"], self._bench)
+        return kept.outcomes
+
+    def walk(self, index: int, before: Outcomes) -> Generator[Reached, None, Finished]:
+        """One stage of the procedure."""
+        stage, start = self._spec.body_stages[index], self._bench
+        past = self._controls.solver.record
+        ended = yield from rows_of(stage.name, run_stage(stage, start, self._controls))
+        self._bench = bench = ended.bench
+        results, now = found.after_stage(before, stage, ended, start), self._controls.solver.record
+        arrays, meta = pack(bench)
+        return Finished(
+            results,
+            found.note(stage, results),
+            lambda path: write_fields(path, bench),
+            solver_facts(now, past),
+            arrays,
+            {"bench": meta},
+            now.notes[len(past.notes) :],
+        )
 
 
 def _whereabouts(node: int | None, mesh: meshes.SegmentMesh) -> str:
@@ -105,16 +171,6 @@ def specimen_bench(mesh: meshes.SegmentMesh, cards: Mapping[str, str] | None = N
     return mount(mesh, field, formulation)
 
 
-def _controls(solver: Solver) -> Controls:
-    newton = fem.NewtonSettings(
-        residual_tolerance=solver.residual_tolerance,
-        minimum_load_n=solver.residual_floor_n / solver.residual_tolerance,
-        max_iterations=solver.max_iterations,
-    )
-    march = fem.MarchSettings(first=solver.initial_step, smallest=solver.min_step, newton=newton)
-    return Controls(fem.AutomaticSolver(), march)
-
-
 def _check_volumes(spec: StudySpec, bench: Bench) -> None:
     """More cement than the body holds, or balloons smaller than empty ones: refused before anything is solved."""
     body_ml = bench.body.volume_mm3 / MM3_PER_ML
@@ -130,74 +186,3 @@ def _check_volumes(spec: StudySpec, bench: Bench) -> None:
                 f"stage {stage.name!r}: balloon_volume_ml = {stage.balloon_volume_ml:g} is less than the deflated "
                 f"balloon with its channel; allowed: from {SEED_ML:g} mL. Usual volumes are 2 to 4 mL each."
             )
-
-
-def _one_stage(
-    index: int,
-    spec: StudySpec,
-    bench: Bench,
-    results: dict[str, Outcome],
-    controls: Controls,
-    store: RunStore,
-    listener: Reporter,
-) -> tuple[Bench, dict[str, Outcome]]:
-    stage = spec.body_stages[index]
-    start, solves = time.perf_counter(), controls.solver.record
-    listener.stage_started(index, stage.name, stage.kind)
-    ended, equilibria = _walk(stage, bench, controls, store, listener)
-    results = found.after_stage(results, stage, ended, bench)
-    wall_s = time.perf_counter() - start
-    if spec.output.fields:
-        store.write_fields(index, stage.name, lambda path: write_fields(path, ended.bench))
-    store.write_outcomes(results)
-    now = controls.solver.record
-    store.record_stage(
-        index,
-        stage.name,
-        wall_s,
-        equilibria=equilibria,
-        linear_solves=now.solves - solves.solves,
-        factorisations=now.factorisations - solves.factorisations,
-    )
-    for note in now.notes[len(solves.notes) :]:
-        listener.message(f"{stage.name}: {note}")
-    arrays, meta = pack(ended.bench)
-    store.save_checkpoint(index, stage.name, arrays, {"bench": meta, "outcomes": outcome_entries(results)})
-    listener.stage_finished(stage.name, wall_s, found.note(stage, results))
-    return ended.bench, results
-
-
-def _walk(stage: Stage, bench: Bench, controls: Controls, store: RunStore, listener: Reporter) -> tuple[Ended, int]:
-    """Exhaust a stage's equilibria into the history; returns its end and their number."""
-    running = run_stage(stage, bench, controls)
-    count, clock = 0, time.perf_counter()
-    while True:
-        try:
-            solved = next(running)
-        except StopIteration as stop:
-            return stop.value, count
-        count += 1
-        row = _row(stage.name, solved)
-        store.append_history(replace(row, wall_s=time.perf_counter() - clock))
-        clock = time.perf_counter()
-        listener.step(Step(min(solved.share, 1.0), solved.load_n, solved.cycle, row.iterations, row.residual_n))
-
-
-def _row(stage: str, solved: Solved) -> HistoryRow:
-    heights = solved.bench.heights_mm()
-    equilibrium = solved.equilibrium
-    return HistoryRow(
-        stage=stage,
-        cycle=solved.cycle,
-        load_n=solved.load_n,
-        displacement_mm=solved.bench.approach_mm,
-        height_anterior_mm=heights["anterior"],
-        height_middle_mm=heights["middle"],
-        height_posterior_mm=heights["posterior"],
-        stiffness_n_per_mm=solved.stiffness_n_per_mm,
-        pressure_mpa=solved.pressure_mpa,
-        volume_ml=solved.volume_ml,
-        iterations=equilibrium.iterations,
-        residual_n=equilibrium.residuals_n[-1],
-        balance=equilibrium.balance,
-    )

@@ -15,10 +15,22 @@ from pydantic import Field, Strict, ValidationError, model_validator
 from kyphos.errors import MaterialError, StudyError
 from kyphos.experiments import toml_text
 from kyphos.experiments.explain import explain
-from kyphos.experiments.plan import VOXEL_KINDS, AnyStage, Stage, VoxelStage, default_shape, expand
+from kyphos.experiments.plan import (
+    COUPON_KINDS,
+    COUPON_STAGES,
+    VOXEL_KINDS,
+    AnyStage,
+    BendStage,
+    CouponStage,
+    Stage,
+    VoxelStage,
+    default_shape,
+    expand,
+)
 from kyphos.experiments.tables import (
     CARD_REGIONS,
     Cement,
+    Coupon,
     Cycling,
     Fracture,
     Measure,
@@ -44,12 +56,14 @@ class StudySpec(Table):
 
     The tables ``fracture``, ``procedure``, ``cement``, ``cycling`` and ``test`` are shorthand for that list.
     A study that lists its stages itself has none of them (they are None here); one that gives both, as
-    ``case.toml`` does, must say the same thing twice. Stages of the kinds ``voxel_...`` stand by themselves.
+    ``case.toml`` does, must say the same thing twice. Stages of the kinds ``voxel_...`` stand by themselves. With a
+    ``coupon`` in place of the specimen all stages are of the kinds ``coupon_...``; ``coupon.test`` is short for one.
     """
 
     name: str = Field(default="study", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="default: the file's name")
     description: str = Field(default="", description="one line on what the study is for")
     specimen: Specimen = Field(default_factory=Specimen)
+    coupon: Coupon | None = None
     fracture: Fracture | None = None
     procedure: Procedure | None = None
     cement: Cement | None = None
@@ -66,6 +80,9 @@ class StudySpec(Table):
     @model_validator(mode="after")
     def _resolve(self) -> Self:
         written = self.stage
+        if self.coupon is not None:
+            self._resolve_coupon(self.coupon)
+            return self
         if self.on_voxels:
             _check_voxel_study(self)
             _check_names(written)
@@ -74,10 +91,23 @@ class StudySpec(Table):
             self._fill_shorthand()
         if not written:
             object.__setattr__(self, "stage", self._expanded())
+        elif self.coupon_stages:
+            raise ValueError(
+                f"stage {self.coupon_stages[0].name!r} of kind {self.coupon_stages[0].kind!r} needs a [coupon] table"
+            )
         elif self.procedure is not None:
             _check_same(self.body_stages, self._expanded())
         _check_names(self.stage)
         return self
+
+    def _resolve_coupon(self, coupon: Coupon) -> None:
+        """One stage for the test that is named, if none is listed."""
+        if not self.stage:
+            test = coupon.test or "compression"
+            object.__setattr__(self, "coupon", coupon.model_copy(update={"test": test}))
+            object.__setattr__(self, "stage", (COUPON_STAGES[test](name=test),))
+        _check_coupon_study(self, coupon)
+        _check_names(self.stage)
 
     @property
     def constants(self) -> dict[str, dict[str, float]]:
@@ -95,9 +125,14 @@ class StudySpec(Table):
         return tuple(stage for stage in self.stage if isinstance(stage, VoxelStage))
 
     @property
+    def coupon_stages(self) -> tuple[CouponStage, ...]:
+        """The stages that act on a coupon: all of them, or none."""
+        return tuple(stage for stage in self.stage if isinstance(stage, CouponStage))
+
+    @property
     def body_stages(self) -> tuple[Stage, ...]:
         """The stages that act on a meshed body: all of them, or none."""
-        return tuple(stage for stage in self.stage if not isinstance(stage, VoxelStage))
+        return tuple(stage for stage in self.stage if isinstance(stage, Stage))
 
     def _fill_shorthand(self) -> None:
         """Give every shorthand table that is left out its defaults; no procedure, no cement."""
@@ -158,7 +193,7 @@ def read_study(study: str | Path, overrides: Iterable[str] = ()) -> StudySpec:
 
 def to_toml(spec: StudySpec) -> str:
     """Return the fully resolved study as TOML; ``read_study`` of it gives an equal study."""
-    tables = spec.model_dump()
+    tables = spec.model_dump(exclude={"specimen"} if spec.coupon else None)
     return toml_text.dump({**tables, "stage": [{"kind": stage["kind"], **stage} for stage in tables["stage"]]})
 
 
@@ -276,6 +311,35 @@ def _check_voxel_study(spec: StudySpec) -> None:
             f"stages of the kinds {kinds} need a CT: name scan (and labels) in [specimen], "
             'as in scan = "sample:verse004_L2"'
         )
+
+
+def _check_coupon_study(spec: StudySpec, coupon: Coupon) -> None:
+    """A study of a coupon has stages of no other kind, and none of the tables of a specimen."""
+    tables = [table for table in ("specimen", *SHORTHAND) if table in spec.model_fields_set]
+    if tables and getattr(spec, tables[0]) is not None:
+        raise ValueError(f"[{tables[0]}] is for a vertebra; a study with a [coupon] has none; remove one of the two")
+    others = [stage for stage in spec.stage if stage.kind not in COUPON_KINDS]
+    if others:
+        raise ValueError(
+            f"stage {others[0].name!r} of kind {others[0].kind!r} is not for a [coupon]; "
+            f"allowed: {', '.join(COUPON_KINDS)}"
+        )
+    if coupon.test is not None and spec.stage[0].kind != f"coupon_{coupon.test}":
+        raise ValueError(
+            f"[coupon] test = {coupon.test!r} and the first [[stage]] of kind {spec.stage[0].kind!r} disagree; "
+            "remove test, or the [[stage]] list"
+        )
+    for stage in spec.coupon_stages:
+        if isinstance(stage, BendStage) != (coupon.shape == "bar"):
+            raise ValueError(
+                f"stage {stage.name!r}: a bar is bent (coupon_bend), all other shapes are pressed, pulled or cycled; "
+                f"this is a {coupon.shape} under {stage.kind}"
+            )
+        if isinstance(stage, BendStage) and coupon.length_mm is not None and stage.support_span_mm >= coupon.length_mm:
+            raise ValueError(
+                f"stage {stage.name!r}: support_span_mm = {stage.support_span_mm:g} must lie below the bar's "
+                f"length_mm = {coupon.length_mm:g}"
+            )
 
 
 def _check_names(stages: tuple[AnyStage, ...]) -> None:

@@ -25,6 +25,10 @@ def build_mesh(spec: StudySpec) -> SegmentMesh:
     """
     from kyphos import meshes
 
+    if spec.coupon is not None:
+        from kyphos.experiments.coupon import build_coupon
+
+        return build_coupon(spec)
     if spec.on_voxels:
         voxels = read_voxels(spec)
         return meshes.voxel_mesh(voxels, voxels.labels > 0, spec.specimen.treated)

@@ -56,7 +56,8 @@ class Solved:
     """One equilibrium of a stage, as it goes into the history.
 
     ``pressure_mpa`` and ``volume_ml`` are those of the balloons (largest pressure, summed volume), NaN without one;
-    ``stiffness_n_per_mm`` is the secant of a load cycle, at its valley, NaN elsewhere.
+    ``stiffness_n_per_mm`` is the secant of a load cycle, at its valley, NaN elsewhere; ``time_s`` how long a load has
+    been held, NaN while none is.
     """
 
     bench: Bench
@@ -67,6 +68,7 @@ class Solved:
     pressure_mpa: float = float("nan")
     volume_ml: float = float("nan")
     stiffness_n_per_mm: float = float("nan")
+    time_s: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -92,12 +94,12 @@ def run_stage(stage: plan.Stage, bench: Bench, controls: Controls) -> Running:
     bench = on_load_line(bench, stage.offset_anterior_mm)
     ended = yield from _KINDS[stage.kind](stage, bench, controls)
     if stage.kind in _WAITING:
-        bench = yield from _wait(ended.bench, ended.bench.load, stage.duration_s, controls)
+        bench = yield from wait(ended.bench, ended.bench.load, stage.duration_s, controls)
         ended = replace(ended, bench=bench)
     return ended
 
 
-def _solved(bench: Bench, steps: Iterator[fem.Step]) -> Generator[Solved, None, Bench]:
+def passed(bench: Bench, steps: Iterator[fem.Step]) -> Generator[Solved, None, Bench]:
     """Pass steps on as history; returns the bench after the last."""
     for step in steps:
         bench = bench.after(step)
@@ -111,12 +113,12 @@ def _solved(bench: Bench, steps: Iterator[fem.Step]) -> Generator[Solved, None, 
 def _load(stage: plan.LoadStage, bench: Bench, controls: Controls) -> Running:
     if stage.control == "force":
         assert stage.force_n is not None
-        bench = yield from _solved(bench, to_force(bench, stage.force_n, controls))
+        bench = yield from passed(bench, to_force(bench, stage.force_n, controls))
     else:
         assert stage.displacement_mm is not None
         start, end = drive_load(bench, bench.approach_mm), drive_load(bench, stage.displacement_mm)
         steps = fem.march(bench.structure, bench.state, start, end, controls.solver, controls.march)
-        bench = yield from _solved(bench, steps)
+        bench = yield from passed(bench, steps)
     return Ended(bench)
 
 
@@ -125,9 +127,9 @@ def _hold(stage: plan.HoldStage, bench: Bench, controls: Controls) -> Running:
         load = drive_load(bench, bench.approach_mm)
     else:
         assert stage.force_n is not None
-        bench = yield from _solved(bench, to_force(bench, stage.force_n, controls))
+        bench = yield from passed(bench, to_force(bench, stage.force_n, controls))
         load = force_load(bench, stage.force_n)
-    bench = yield from _wait(bench, load, stage.duration_s, controls)
+    bench = yield from wait(bench, load, stage.duration_s, controls)
     return Ended(bench)
 
 
@@ -137,12 +139,12 @@ def _unload(stage: plan.UnloadStage, bench: Bench, controls: Controls) -> Runnin
         back_mm = UNLOADING_SHARE * bench.body.height_mm
         start, end = drive_load(bench, bench.approach_mm), drive_load(bench, bench.approach_mm - back_mm)
         steps = fem.march(bench.structure, bench.state, start, end, controls.solver, controls.march)
-        bench = yield from _solved(bench, steps)
-    bench = yield from _solved(bench, to_force(bench, stage.force_n, controls))
+        bench = yield from passed(bench, steps)
+    bench = yield from passed(bench, to_force(bench, stage.force_n, controls))
     return Ended(bench)
 
 
-def _wait(bench: Bench, load: fem.Load, duration_s: float, controls: Controls) -> Generator[Solved, None, Bench]:
+def wait(bench: Bench, load: fem.Load, duration_s: float, controls: Controls) -> Generator[Solved, None, Bench]:
     """Let time pass at constant load, in steps that grow with elapsed time (creep is logarithmic)."""
     times, last_change = waiting_times(duration_s), None
     structure, newton = bench.structure, controls.march.newton
@@ -152,7 +154,7 @@ def _wait(bench: Bench, load: fem.Load, duration_s: float, controls: Controls) -
         )
         last_change = structure.coordinates(found.state) - structure.coordinates(bench.state)
         bench = replace(bench, state=found.state, load=load)
-        yield Solved(bench, found, carried_n(bench, found), share=after / duration_s)
+        yield Solved(bench, found, carried_n(bench, found), share=after / duration_s, time_s=after)
     return bench
 
 
@@ -212,7 +214,7 @@ def _anterior_loss(bench: Bench, intact_mm: float) -> float:
 
 def _reduce(stage: plan.ReduceStage, bench: Bench, controls: Controls) -> Running:
     """Inflate balloons until each holds its volume, or the first one reaches the pressure limit."""
-    bench = yield from _solved(bench, to_force(bench, stage.force_n, controls))
+    bench = yield from passed(bench, to_force(bench, stage.force_n, controls))
     bench, centres = _insert_balloons(bench, stage)
     load = force_load(bench, stage.force_n)
     seeds = load.volume_mm3
@@ -315,7 +317,7 @@ def _deflate(stage: plan.DeflateStage, bench: Bench, controls: Controls) -> Runn
     left_ml = float(bench.structure.cavity_volumes(bench.state).sum()) / MM3_PER_ML
     bench = with_cavities(bench, (), np.zeros(0))
     bench = replace(bench, load=force_load(bench, stage.force_n))
-    bench = yield from _solved(bench, to_force(bench, stage.force_n, controls))
+    bench = yield from passed(bench, to_force(bench, stage.force_n, controls))
     return Ended(bench, {"cavity_volume_ml": left_ml})
 
 
@@ -339,7 +341,7 @@ def _cement(stage: plan.CementStage, bench: Bench, controls: Controls) -> Runnin
 
     Balloons that were not deflated hold the shape until the cement has set, and go then.
     """
-    bench = yield from _solved(bench, to_force(bench, stage.force_n, controls))
+    bench = yield from passed(bench, to_force(bench, stage.force_n, controls))
     share = _cement_shares(bench, stage)
     cells = np.flatnonzero(share > 0.0)
     volumes = fem.cell_volumes(bench.structure.mesh, bench.state)
@@ -347,7 +349,7 @@ def _cement(stage: plan.CementStage, bench: Bench, controls: Controls) -> Runnin
     bench = _with_cement(bench, stage, cells, share)
     bench = with_cavities(rebased(bench, cells), (), np.zeros(0))
     bench = replace(bench, cement_share=share)
-    bench = yield from _solved(bench, to_force(bench, stage.force_n, controls))
+    bench = yield from passed(bench, to_force(bench, stage.force_n, controls))
     return Ended(bench, {"cement_volume_ml": placed})
 
 
@@ -392,7 +394,7 @@ def _cement_shares(bench: Bench, stage: plan.CementStage) -> Array:
 
 def _cycle(stage: plan.CycleStage, bench: Bench, controls: Controls) -> Running:
     """Load cycles; heights between cycles are taken at the valley."""
-    bench = yield from _solved(bench, to_force(bench, stage.min_n, controls))
+    bench = yield from passed(bench, to_force(bench, stage.min_n, controls))
     valley, peak = force_load(bench, stage.min_n), force_load(bench, stage.max_n)
     settings = fem.CycleSettings(
         method=stage.method,
@@ -436,7 +438,7 @@ def _worn(stage: plan.CycleStage, cycle: int, error: ConvergenceError) -> str:
 
 def _test(stage: plan.MeasureStage, bench: Bench, controls: Controls) -> Running:
     """Reference preload; stiffness and strength with parallel platens, on a copy."""
-    bench = yield from _solved(bench, to_force(bench, stage.force_n, controls))
+    bench = yield from passed(bench, to_force(bench, stage.force_n, controls))
     outcomes: dict[str, float] = {}
     if "stiffness" in stage.record:
         outcomes["stiffness_n_per_mm"] = _stiffness(stage, bench, controls)

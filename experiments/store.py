@@ -41,7 +41,8 @@ _VERSIONED = ("kyphos", "numpy", "scipy", "numba", "meshio", "pyvista")
 class HistoryRow:
     """One solved state; NaN where a quantity does not apply.
 
-    ``balance``: force missing at the platens over the load; ``residual_n`` the largest one at a node.
+    ``balance``: force missing at the platens over the load; ``residual_n`` the largest one at a node; ``time_s`` how
+    long a load has been held by then.
     """
 
     stage: str
@@ -59,6 +60,7 @@ class HistoryRow:
     balance: float = nan
     status: str = "converged"
     wall_s: float = nan
+    time_s: float = nan
 
 
 HISTORY_COLUMNS = tuple(field.name for field in fields(HistoryRow))

@@ -1,26 +1,21 @@
-"""A study on the voxels of a CT, from its stages to a results folder."""
+"""A study on the voxels of a CT: its stages, for the run that walks them."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from kyphos import fem, meshes
+from kyphos import meshes
 
 from . import strength
 from .plan import StiffnessStage, StrengthStage, VoxelStage
-from .progress import Reporter, Step
-from .result import Result, load_result
 from .spec import StudySpec
-from .specimen import mesh_facts, read_voxels
-from .store import HistoryRow, Outcome, RunStore, open_run, outcome_entries
+from .specimen import read_voxels
+from .store import Checkpoint, HistoryRow
 from .strength import Fields, Specimen
 from .tables import Solver
-
-Outcomes = dict[str, Outcome]
+from .work import Finished, Outcomes, Reached
 
 
 @dataclass(frozen=True)
@@ -38,68 +33,46 @@ class Tested:
     stopped: Exception | None = None
 
 
-def run_voxel_study(spec: StudySpec, out: Path, listener: Reporter, *, resume: bool = False) -> Result:
-    """Run all stages of a study on voxels; see ``kyphos.experiments.run.run_study``.
+class VoxelWork:
+    """The voxels of a CT between its caps.
 
     Each stage starts from rest, so that a resumed run needs nothing from the stages before but their outcomes.
     """
-    fem.use_threads(spec.solver.threads)
-    for stage in spec.voxel_stages:
-        strength.check_cards(stage)
-    specimen = strength.mount(read_voxels(spec))
-    mesh = meshes.voxel_mesh(specimen.image, specimen.filled, spec.specimen.treated)
-    store = open_run(out, spec, resume=resume)
-    with store.session():
-        store.update_manifest(**mesh_facts(mesh), voxels=_voxel_facts(specimen))
-        first, results = 0, strength.specimen_outcomes(specimen)
-        kept = store.latest_checkpoint()
-        if kept is not None:
-            first = kept.index + 1
-            results = kept.outcomes
-        names = [stage.name for stage in spec.stage]
-        listener.run_started(spec.name, names, names[first - 1] if first else None)
-        for index in range(first, len(names)):
-            results = _one_stage(index, spec, specimen, mesh, results, store, listener)
-        results["wall_s"] = Outcome(store.wall_s, "s")
-        store.write_outcomes(results)
-    return load_result(out)
 
+    def __init__(self, spec: StudySpec) -> None:
+        for stage in spec.voxel_stages:
+            strength.check_cards(stage)
+        self._spec = spec
+        self._specimen = specimen = strength.mount(read_voxels(spec))
+        self.mesh = meshes.voxel_mesh(specimen.image, specimen.filled, spec.specimen.treated)
 
-def _voxel_facts(specimen: Specimen) -> dict[str, Any]:
-    left_out = int((specimen.image.labels > 0).sum() - specimen.filled.sum())
-    return {"edge_mm": specimen.image.voxel_mm, "left_out": left_out}
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Edge of the voxels, and how many were left out."""
+        image, filled = self._specimen.image, self._specimen.filled
+        return {"voxels": {"edge_mm": image.voxel_mm, "left_out": int((image.labels > 0).sum() - filled.sum())}}
 
+    def begin(self, kept: Checkpoint | None) -> Outcomes:
+        """What the CT itself says, or what was found before."""
+        return strength.specimen_outcomes(self._specimen) if kept is None else kept.outcomes
 
-def _one_stage(
-    index: int,
-    spec: StudySpec,
-    specimen: Specimen,
-    mesh: meshes.SegmentMesh,
-    before: Outcomes,
-    store: RunStore,
-    listener: Reporter,
-) -> Outcomes:
-    stage = spec.voxel_stages[index]
-    start = time.perf_counter()
-    listener.stage_started(index, stage.name, stage.kind)
-    tested = _test(specimen, stage, spec.solver)
-    for row in tested.rows:
-        store.append_history(row)
-    listener.step(Step(1.0, load_n=tested.rows[-1].load_n))
-    if tested.stopped is not None:
-        listener.message(f"{stage.name}: the path ended early: {tested.stopped}")
-        if f"strength_{stage.name}_n" not in tested.outcomes:
+    def walk(self, index: int, before: Outcomes) -> Generator[Reached, None, Finished]:
+        """One test; a path that broke off before its strength raises why."""
+        stage = self._spec.voxel_stages[index]
+        tested = _test(self._specimen, stage, self._spec.solver)
+        for row in tested.rows:
+            yield Reached(row, 1.0)
+        messages = () if tested.stopped is None else (f"the path ended early: {tested.stopped}",)
+        if tested.stopped is not None and f"strength_{stage.name}_n" not in tested.outcomes:
             raise tested.stopped
-    results = before | tested.outcomes
-    wall_s = time.perf_counter() - start
-    if spec.output.fields:
-        points, cells = tested.fields
-        store.write_fields(index, stage.name, lambda path: meshes.write_vtu(path, mesh, points, cells, sidecar=False))
-    store.write_outcomes(results)
-    store.record_stage(index, stage.name, wall_s, equilibria=len(tested.rows), **tested.facts)
-    store.save_checkpoint(index, stage.name, {}, {"outcomes": outcome_entries(results)})
-    listener.stage_finished(stage.name, wall_s, tested.note)
-    return results
+        mesh, (points, cells) = self.mesh, tested.fields
+        return Finished(
+            before | tested.outcomes,
+            tested.note,
+            lambda path: meshes.write_vtu(path, mesh, points, cells, sidecar=False),
+            tested.facts,
+            messages=messages,
+        )
 
 
 def _test(specimen: Specimen, stage: VoxelStage, solver: Solver) -> Tested:

@@ -17,6 +17,10 @@ Shape = Literal["bolus", "interdigitated"]
 Interface = Literal["bonded", "debonding"]
 Method = Literal["jump", "direct"]
 Bone = Literal["normal", "osteopenic", "osteoporotic", "severe"]
+CouponTest = Literal["compression", "tension", "bend", "creep", "fatigue"]
+CouponShape = Literal["cylinder", "cube", "bar", "waisted"]
+Ends = Literal["slide", "stick"]
+Strains = Literal["engineering", "logarithmic"]
 
 
 def _zero_or_a_real_force(value: float) -> float:
@@ -187,6 +191,76 @@ def _check_scan(scan: str, labels: str | None, hu_calibration: str | None) -> No
         raise ValueError("labels does not apply to a sample scan, which brings its own; remove it")
     if hu_calibration is not None:
         raise ValueError("hu_calibration does not apply to a sample scan, which is in mg/cm3; remove it")
+
+
+COUPON_SIZES: dict[str, dict[str, float]] = {
+    "cylinder": {"diameter_mm": 6.0, "length_mm": 12.0},
+    "cube": {"length_mm": 8.0},
+    "bar": {"length_mm": 75.0, "width_mm": 10.0, "thickness_mm": 3.3},
+    "waisted": {
+        "diameter_mm": 5.0,
+        "gauge_length_mm": 10.0,
+        "length_mm": 40.0,
+        "grip_diameter_mm": 8.0,
+        "fillet_radius_mm": 25.0,
+    },
+}
+"""Shapes of coupons: the sizes that each one has, with defaults (cylinder and bar: ISO 5833; waisted: ASTM F2118)."""
+
+
+class Coupon(Table):
+    """Table ``[coupon]``, in place of ``[specimen]``: a sample of one material in a testing machine."""
+
+    card: str = Field(default="pmma", min_length=1, description="material card")
+    test: CouponTest | None = Field(
+        default=None, description="the test, unless [[stage]] lists them; default compression"
+    )
+    shape: CouponShape = Field(default="cylinder", description="the load runs along z; across the bar, for bending")
+    diameter_mm: Number | None = Field(default=None, ge=1, le=50, description="of the cylinder, or of the waist")
+    length_mm: Number | None = Field(default=None, ge=1, le=300, description="whole length; of the cube, its edge")
+    width_mm: Number | None = Field(default=None, ge=1, le=50, description="of the bar")
+    thickness_mm: Number | None = Field(default=None, ge=0.5, le=50, description="of the bar, along the load")
+    gauge_length_mm: Number | None = Field(default=None, ge=1, le=100, description="of the straight part of the waist")
+    grip_diameter_mm: Number | None = Field(default=None, ge=1, le=50, description="of the ends of the waisted coupon")
+    fillet_radius_mm: Number | None = Field(default=None, ge=1, le=200, description="from the waist to the ends")
+    ends: Ends | None = Field(
+        default=None, description="whether the end faces slide or stick to the platens; default slide (waisted: stick)"
+    )
+    density_mg_per_cc: Number | None = Field(
+        default=None, ge=1, le=2000, description="QCT mineral density, for bone (shell: of the bone that it covers)"
+    )
+    soft_share: Number = Field(
+        default=0.0,
+        ge=0,
+        le=0.6,
+        description="share of the density that is missing at half length, fading as a Gauss curve",
+    )
+    soft_width_mm: Number = Field(
+        default=4.0, ge=0.5, le=50, description="width of the soft band, four standard deviations"
+    )
+    strains: Strains = Field(
+        default="engineering", description="small strains, as the standards' formulas assume, or those of a vertebra"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, raw: object) -> object:
+        """Give a shape the sizes that it has."""
+        if not isinstance(raw, dict):
+            return raw
+        shape = raw.get("shape", "cylinder")
+        sizes = COUPON_SIZES.get(shape, {}) if isinstance(shape, str) else {}
+        filled = {key: value for key, value in raw.items() if value is not None}
+        return {"ends": "stick" if shape == "waisted" else "slide", **sizes, **filled}
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        every = {key for sizes in COUPON_SIZES.values() for key in sizes}
+        own = COUPON_SIZES[self.shape]
+        wrong = sorted(key for key in every - set(own) if getattr(self, key) is not None)
+        if wrong:
+            raise ValueError(f"a {self.shape} has no {wrong[0]}; its sizes are {', '.join(own)}")
+        return self
 
 
 class Fracture(Table):

@@ -14,7 +14,7 @@ from . import voxel
 from .cycles import CycleSettings, CycleState, run_cycles
 from .discretisation import FORMULATIONS, Discretisation, Part, discretise, joined
 from .elements import ELEMENTS, Element
-from .linear import DirectSolver, LaggedDirectSolver, LinearSolver
+from .linear import DirectSolver, LaggedDirectSolver, LinearSolver, SolverRecord
 from .loads import FACES, boundary_faces, pressure_forces, traction_forces
 from .march import MarchSettings, Step, march, settle
 from .measure import cauchy_stress, cell_volumes, reactions, von_mises
@@ -52,6 +52,7 @@ __all__ = [
     "Part",
     "Platen",
     "Response",
+    "SolverRecord",
     "State",
     "StaticResult",
     "Step",

@@ -396,7 +396,7 @@ class LaggedDirectSolver:
     def solve(self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8, enough: float = 0.0) -> Floats:
         """Solve ``matrix`` (n, n) x = ``rhs`` (n,) or (n, k), with ``|rhs - A x| <= rtol |rhs|`` per column.
 
-        A factorisation reaches ``rtol`` at the usual cost, so nothing is made of ``enough``.
+        Where a new factorisation does not reach ``rtol``, a residual of ``enough`` will do.
 
         Raises
         ------
@@ -413,17 +413,17 @@ class LaggedDirectSolver:
             # one BLAS thread: the vectors are too short for more, and their order of summation stays fixed
             with blas().limit(limits=1, user_api="blas"):
                 columns = np.ascontiguousarray(rhs.reshape(rhs.shape[0], -1).T, dtype=np.float64)
-                solution = np.stack([self._solve_one(matrix, column, rtol) for column in columns], axis=-1)
+                solution = np.stack([self._solve_one(matrix, column, rtol, enough) for column in columns], axis=-1)
         finally:
             self._count(wall_s=time.perf_counter() - start)
         return solution.reshape(rhs.shape)
 
-    def _solve_one(self, matrix: SparseMatrix, rhs: Floats, rtol: float) -> Floats:
+    def _solve_one(self, matrix: SparseMatrix, rhs: Floats, rtol: float, enough: float) -> Floats:
         fresh = self._factor is None or self._factor.size != rhs.size
         result = self._attempt(matrix, rhs, rtol, renew=fresh)
         if result.residual > rtol and not fresh:
             result = self._attempt(matrix, rhs, rtol, renew=True)
-        if not result.residual <= rtol:
+        if not result.residual <= max(rtol, enough):
             self._factor = None
             raise ConvergenceError(
                 f"the linear solver reached a relative residual of {result.residual:.1e}, wanted {rtol:.1e}: "

@@ -411,7 +411,7 @@ class MultigridSolver:
         if result is None or not result.residual <= max(rtol, enough):
             self._cycle = None
             self._count(notes=(f"{rhs.size:,} unknowns solved directly: {trouble}",))
-            return self._direct.solve(matrix, rhs, rtol)
+            return self._direct.solve(matrix, rhs, rtol, enough)
         self._judge(result.iterations)
         self._count(solves=1)
         return result.x

@@ -191,7 +191,10 @@ def solve_equilibrium(
     trial, pending = _first_trial(problem, state, known, guess)
     damping, elastic, record = 0.0, None, list[float]()
     for _ in range(2 * problem.settings.max_iterations):
-        step = _newton_step(problem, trial, pending, damping, elastic)
+        try:
+            step = _newton_step(problem, trial, pending, damping, elastic)
+        except ConvergenceError as error:
+            raise _failed(structure, trial, record, f"a Newton step cannot be solved for: {error}") from error
         # the first step carries the new load: its residual says nothing about the step's worth
         share, moved = _search(problem, trial, step) if record else (1.0, problem.after(trial, step))
         if moved is None:
@@ -208,9 +211,8 @@ def solve_equilibrium(
             return _accepted(problem, trial, record)
         if len(record) == problem.settings.max_iterations or _stagnant(record):
             break
-    worst = int(np.argmax(np.abs(trial.residual)))
-    node = worst // 3 if worst < 3 * structure.n_nodes else None
-    raise ConvergenceError(_failure(trial, record, node), tuple(record), node)
+    advice = "Try smaller steps (solver.min_step), more iterations or a finer mesh there."
+    raise _failed(structure, trial, record, advice)
 
 
 def _first_trial(
@@ -316,11 +318,15 @@ def _accepted(problem: _Problem, trial: _Trial, record: list[float]) -> Equilibr
     return Equilibrium(state, trial.evaluation, trial.internal, tuple(record), balance)
 
 
-def _failure(trial: _Trial, record: list[float], node: int | None) -> str:
+def _failed(structure: Structure, trial: _Trial, record: list[float], advice: str) -> ConvergenceError:
+    """Where the largest out-of-balance force is, how the residual went, and what may help."""
+    worst = int(np.argmax(np.abs(trial.residual)))
+    node = worst // 3 if worst < 3 * structure.n_nodes else None
     place = "a platen or a cavity" if node is None else f"point {node}"
-    tail = ", ".join(f"{r:.3g}" for r in record[-4:]) or "none (a cell inverted or a law failed)"
-    return (
+    tail = ", ".join(f"{r:.3g}" for r in record[-4:]) or "none (a cell inverted, a law failed, or no step was found)"
+    return ConvergenceError(
         f"no equilibrium after {len(record)} iterations: largest out-of-balance force {trial.largest_n:.3g} N at "
-        f"{place}. "
-        f"Residuals (N): {tail}. Try smaller steps (solver.min_step), more iterations or a finer mesh there."
+        f"{place}. Residuals (N): {tail}. {advice[0].upper()}{advice[1:]}",
+        tuple(record),
+        node,
     )

@@ -11,6 +11,7 @@ from .assign import (
     ELEMENT_LENGTH,
     bone_field,
     bone_rows,
+    card_rows,
     cement_parameters,
     interface_parameters,
     plastic_bone,
@@ -18,7 +19,7 @@ from .assign import (
 from .data import BONE_CLASSES, DATA_KINDS, DataKind
 from .disc import degenerated
 from .field import Block, MaterialField, Response
-from .lab import Drive, drive, drive_uniaxial
+from .lab import spent_life
 from .laws import (
     BONDED_INTERFACE,
     BRITTLE_CEMENT,
@@ -52,6 +53,7 @@ from .library import (
     parse_card,
     usage,
 )
+from .point import Drive, drive, drive_uniaxial
 from .quality import hu_line, vbmd_of_bone, vbmd_of_t_score
 
 __all__ = [
@@ -84,6 +86,7 @@ __all__ = [
     "bone_field",
     "bone_rows",
     "card_from_table",
+    "card_rows",
     "cards_by_group",
     "cement_parameters",
     "constants_set",
@@ -101,6 +104,7 @@ __all__ = [
     "parse_card",
     "plastic_bone",
     "plasticity_by_table",
+    "spent_life",
     "usage",
     "vbmd_of_bone",
     "vbmd_of_t_score",

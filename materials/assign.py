@@ -79,8 +79,9 @@ def bone_rows(
         (k,), QCT mineral density of the cell; values below the card's floor (fat, voids, noise below zero)
         are lifted to it, so that no cell loses all stiffness. May be NaN where the card does not use it.
     cell_size_mm
-        (k,), cube root of the cell's volume. The crush band of the card's width is spread over one cell
-        (crack band: softening strain = reference x band/cell size), so the mesh does not set the energy.
+        (k,), cube root of the cell's volume. In a cell larger than the card's crush band the softening strain is that
+        much shorter (crack band: strain x band / size), so that the mesh does not set the energy of crushing; smaller
+        cells share a band, which the law's hardening by packing keeps from narrowing.
     vbmd_mg_per_cc
         (k,) or one number: mean trabecular density of the vertebra, for a modulus by class (the shell).
 
@@ -102,13 +103,32 @@ def bone_rows(
     special = {
         "axial_modulus_mpa": modulus,
         "yield_stress_mpa": _strength_mpa(card, density, modulus),
-        "softening_strain": card["softening_strain"] * card["crush_band_mm"] / size,
+        "softening_strain": card["softening_strain"] * card["crush_band_mm"] / np.maximum(size, card["crush_band_mm"]),
     }
     names = [parameter.name for parameter in CRUSHABLE_BONE.parameters]
     rows = [special[name] if name in special else np.full(size.shape, card[name]) for name in names]
     parameters = np.stack(rows, axis=1)
     CRUSHABLE_BONE.check(parameters)
     return parameters
+
+
+def card_rows(
+    card: Card, cell_size_mm: ArrayLike, density_g_per_cc: ArrayLike = np.nan, vbmd_mg_per_cc: ArrayLike | None = None
+) -> Floats:
+    """Parameters (k, p) of any card's law for k cells, also of those whose constants depend on the cell.
+
+    Arguments and errors are those of `bone_rows`; density is ignored where the law has no use for it. A law with an
+    ``element_length_mm`` takes the cell's size in its place.
+    """
+    if card.law is CRUSHABLE_BONE:
+        return bone_rows(card, density_g_per_cc, cell_size_mm, vbmd_mg_per_cc)
+    size = np.atleast_1d(np.asarray(cell_size_mm, dtype=np.float64))
+    rows = np.tile(card.row(), (size.size, 1))
+    names = [parameter.name for parameter in card.law.parameters]
+    if ELEMENT_LENGTH in names:
+        rows[:, names.index(ELEMENT_LENGTH)] = size
+        card.law.check(rows)
+    return rows
 
 
 def plastic_bone(card: Card, density_g_per_cc: ArrayLike) -> tuple[Floats, Floats]:
@@ -211,15 +231,12 @@ def bone_field(
                 f"region {name!r} has no card; give cards={{{part!r}: ...}}, known: {', '.join(chosen)}"
             )
         card = _card(chosen[part])
-        if card.law is CRUSHABLE_BONE:
-            vbmd = _level_vbmd(level, region_names, region, density_g_per_cc, volume)
-            rows = bone_rows(card, density_g_per_cc[cells], cell_size_mm[cells], vbmd)
-            share = (shell_share or {}).get(level, 1.0)
-            if part == "shell" and share < 1.0:
-                filler = _card(chosen["trabecular"])
-                rows = _in_parallel(share, rows, bone_rows(filler, vbmd / MG_PER_G, cell_size_mm[cells]))
-        else:
-            rows = np.tile(card.row(), (cells.size, 1))
+        vbmd = _level_vbmd(level, region_names, region, density_g_per_cc, volume)
+        rows = card_rows(card, cell_size_mm[cells], density_g_per_cc[cells], vbmd)
+        share = (shell_share or {}).get(level, 1.0)
+        if part == "shell" and share < 1.0 and card.law is CRUSHABLE_BONE:
+            filler = _card(chosen["trabecular"])
+            rows = _in_parallel(share, rows, bone_rows(filler, vbmd / MG_PER_G, cell_size_mm[cells]))
         blocks.append(Block(card.law, cells, rows))
     return MaterialField(tuple(blocks), region.size, n_points)
 

@@ -4,6 +4,7 @@ if __name__ != "kyphos.meshes":
     raise ImportError("import kyphos.meshes, not meshes: two copies of a class would not match")
 
 from kyphos.meshes.cement import Rim, balloon_seeds, cement_rim, select_volume
+from kyphos.meshes.coupons import box_coupon, round_coupon
 from kyphos.meshes.density import density_field
 from kyphos.meshes.image import Labels, Scan, body_from_ct, read_scan, sample_ct
 from kyphos.meshes.io import read_vtu, read_vtu_mesh, write_grid, write_vtu
@@ -32,6 +33,7 @@ __all__ = [
     "VoxelImage",
     "balloon_seeds",
     "body_from_ct",
+    "box_coupon",
     "build_body",
     "cell_centroids_mm",
     "cell_volumes_mm3",
@@ -45,6 +47,7 @@ __all__ = [
     "read_scan",
     "read_vtu",
     "read_vtu_mesh",
+    "round_coupon",
     "sample_ct",
     "scaled_jacobian",
     "select_volume",

@@ -58,7 +58,7 @@ class BodyShape(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Section:
+class Section:
     """O-grid in the unit disc: disc (N, 2) up to the inner shell surface, quads counter-clockwise,
     inner and outer (p,) node loops of the shell ring; the outer loop follows the N disc nodes.
     """
@@ -70,6 +70,7 @@ class _Section:
 
     @property
     def node_count(self) -> int:
+        """Nodes of the disc and of the outer loop."""
         return len(self.disc) + len(self.outer)
 
 
@@ -87,12 +88,12 @@ def sweep_body(shape: BodyShape, level: str, element_size_mm: float) -> SegmentM
     area_mm2 = 0.5 * float(np.mean(radius**2)) * 2.0 * np.pi
     half_axes = np.array([np.abs(radius * np.cos(theta)).max(), np.abs(radius * np.sin(theta)).max()])
     side = 2 * max(2, round(np.sqrt(area_mm2 / 2.0) / element_size_mm / 2.0))
-    section = _section(side, (side + 2) // 4)
+    section = disc_section(side, (side + 2) // 4)
     stack, layers = _stack(shape, section, half_axes, element_size_mm)
     return _assemble(level, section, stack, layers, shape.shell_thickness_mm / _wall_mm(shape))
 
 
-def _section(side: int, rings: int) -> _Section:
+def disc_section(side: int, rings: int) -> Section:
     """O-grid with `side` cells along each side of the core and `rings` rings around it."""
     line = np.linspace(-1.0, 1.0, side + 1)
     eta, xi = (grid.ravel() for grid in np.meshgrid(line, line, indexing="ij"))
@@ -109,7 +110,7 @@ def _section(side: int, rings: int) -> _Section:
     core_quads = np.stack([ids[:-1, :-1], ids[:-1, 1:], ids[1:, 1:], ids[1:, :-1]], axis=-1).reshape(-1, 4)
     ring_quads = [_band(inner, outer) for inner, outer in pairwise(loops[:-1])]
     points = np.vstack([core, ring_points.reshape(-1, 2)])
-    return _Section(points, np.vstack([core_quads, *ring_quads]), loops[-2], loops[-1])
+    return Section(points, np.vstack([core_quads, *ring_quads]), loops[-2], loops[-1])
 
 
 def _band(inner: Ints, outer: Ints) -> Ints:
@@ -117,7 +118,7 @@ def _band(inner: Ints, outer: Ints) -> Ints:
     return np.column_stack([inner, outer, np.roll(outer, -1), np.roll(inner, -1)])
 
 
-def _place(shape: BodyShape, section: _Section, half_axes: Floats, fraction: float) -> Floats:
+def _place(shape: BodyShape, section: Section, half_axes: Floats, fraction: float) -> Floats:
     """Positions (N + p, 2) of the section's nodes at one height fraction."""
     stretched = section.disc * half_axes
     rho = np.linalg.norm(section.disc, axis=1)
@@ -146,7 +147,7 @@ def _wall_mm(shape: BodyShape) -> float:
 
 
 def _stack(
-    shape: BodyShape, section: _Section, half_axes: Floats, element_size_mm: float
+    shape: BodyShape, section: Section, half_axes: Floats, element_size_mm: float
 ) -> tuple[Floats, tuple[int, int]]:
     """Node layers (l, N + p, 3) from the lower to the upper platen, and (pot layers, bony layers)."""
     zero = np.zeros(1)
@@ -177,7 +178,7 @@ def _pot(surface: Floats, plane_mm: float, count: int) -> list[Floats]:
     return [np.column_stack([surface[:, :2], z]) for z in heights]
 
 
-def _assemble(level: str, section: _Section, stack: Floats, layers: tuple[int, int], shell_share: float) -> SegmentMesh:
+def _assemble(level: str, section: Section, stack: Floats, layers: tuple[int, int], shell_share: float) -> SegmentMesh:
     """Cells, regions, sets and the body frame of a stack of node layers."""
     pots, bony = layers
     points = stack.reshape(-1, 3)
@@ -218,9 +219,7 @@ def _layer_part(layer: int, pots: int, bony: int) -> str:
     return {pots: "inferior_endplate", pots + bony - 1: "superior_endplate"}.get(layer, "trabecular")
 
 
-def _sets(
-    level: str, section: _Section, flat: Ints, layers: tuple[int, int]
-) -> tuple[dict[str, Ints], dict[str, Ints]]:
+def _sets(level: str, section: Section, flat: Ints, layers: tuple[int, int]) -> tuple[dict[str, Ints], dict[str, Ints]]:
     """Named node and face sets; every quad's normal points outwards."""
     pots, bony = layers
     count = section.node_count

@@ -2,7 +2,8 @@
 
 A page holds ``<!-- made: NAME -->`` and ``<!-- /made -->``; what stands between them is replaced. Run it
 after a change of a key or a card: ``python tools/make_docs.py``; ``tests/unit/test_docs_pages.py`` says when.
-After a change of a check add ``--wall``: the verification tests run and their numbers are kept anew.
+After a change of a check add ``--wall``: the verification tests run and their numbers are kept anew. With
+``--book DIR`` the validation book in DIR (``kyphos validate --out DIR``) becomes that of the page.
 The page on the calibration is made from ``docs/calibration.json``, which the calibration writes; ``--profiles`` draws
 its picture anew.
 """
@@ -13,6 +14,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -41,7 +43,11 @@ PAGES = (
     "decks.md",
     "verification.md",
     "calibration.md",
+    "validation.md",
 )
+BOOK = DOCS / "validation-book.json"
+BOOK_PICTURES = DOCS / "pictures" / "validation"
+EVIDENCE = ROOT / "experiments" / "validation" / "evidence.csv"
 WALL = ROOT / "tests" / "verification" / "wall.json"
 CALIBRATION = DOCS / "calibration.json"
 PROFILES = DOCS / "calibration-profiles.png"
@@ -49,6 +55,7 @@ PROFILES = DOCS / "calibration-profiles.png"
 TABLES: dict[str, type[BaseModel]] = {
     "specimen": tables.Specimen,
     "specimen.dimensions": tables.Dimensions,
+    "coupon": tables.Coupon,
     "fracture": tables.Fracture,
     "procedure": tables.Procedure,
     "cement": tables.Cement,
@@ -295,8 +302,75 @@ def _bullets(lines: Iterable[str]) -> str:
     return "".join(f"- {line}\n" for line in lines)
 
 
+def _book() -> dict[str, Any]:
+    book: dict[str, Any] = json.loads(BOOK.read_text(encoding="utf-8"))
+    return book
+
+
+def _book_about() -> str:
+    """Where the numbers of the page come from."""
+    about = _book()["about"]
+    versions = ", ".join(f"{name} {value}" for name, value in about["versions"].items())
+    resolution = about["resolution"]
+    return (
+        f"`{about['command']}`, {about['date']}: {about['specimens']} specimens, elements of "
+        f"{resolution['element_size_mm']:g} mm, {about['wall_s'] / 60.0:.0f} min on {about['processes']} processes "
+        f"({about['computing_s'] / 60.0:.0f} min of processor time). "
+        f"Commit {about['commit'] or 'unknown'}, code {about['code']}; {versions}.\n"
+    )
+
+
+_BOOK_HEAD = ("row", "what", "published", "ours", "n", "unit", "z or factor", "verdict", "source", "flag")
+
+
+def _book_rows(use: str) -> str:
+    """All rows of one use, and how many got which verdict."""
+    rows = [row for row in _book()["rows"] if row["use"] == use]
+    verdicts = [row["verdict"] for row in rows]
+    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts))
+    return _table(_BOOK_HEAD, map(_book_row, rows)) + f"\n{len(rows)} rows: {counts}.\n"
+
+
+def _book_row(row: dict[str, Any]) -> tuple[str, ...]:
+    good = row["verdict"].startswith(("within", "reproduced"))
+    verdict = row["verdict"] if good else f"**{row['verdict']}**"
+    unit = "" if row["unit"] == "1" else row["unit"]
+    what = row["quantity"] + (f": {row['claim']}" if row["claim"] else "")
+    numbers = (row["published_text"], row["ours_text"], str(row["count"] or "–"), unit, row["distance"])
+    return f"`{row['name']}`", what, *numbers, verdict, row["source"], row["flag"]
+
+
+def _book_protocols() -> str:
+    """For each protocol what is done, on whom, the picture, and what is to be known of its rows."""
+    book, text = _book(), ""
+    for name, found in book["protocols"].items():
+        rows = [row for row in book["rows"] if row["protocol"] == name]
+        vbmd = [specimen["vbmd_mg_per_cc"] for specimen in found["specimens"]]
+        levels = ", ".join(dict.fromkeys(specimen["level"] for specimen in found["specimens"]))
+        who = f"{len(vbmd)} specimens ({levels}), {min(vbmd):.0f} to {max(vbmd):.0f} mg/cm³"
+        text += f"\n### {name}\n\n{found['meaning']}. {who}, {found['computing_s']:.0f} s of processor time.\n\n"
+        text += f"![{name}](pictures/validation/{name}.png)\n\n" + "".join(_book_notes(row) for row in rows)
+    return text + "\n"
+
+
+def _book_notes(row: dict[str, Any]) -> str:
+    also = "; ".join(f"`{name}` {value:.3g}" for name, value in row["also"].items())
+    parts = [row["note"], f"Also: {also}." if also else "", row["message"]]
+    told = " ".join(part.rstrip() for part in parts if part)
+    return f"- `{row['name']}`: {told}\n" if told else ""
+
+
+def _keep_book(folder: Path) -> None:
+    """Make the book in a folder that of the page."""
+    from kyphos.views.book import draw_book
+
+    shutil.copyfile(folder / "book.json", BOOK)
+    shutil.rmtree(BOOK_PICTURES, ignore_errors=True)
+    draw_book(BOOK, BOOK_PICTURES)
+
+
 def _makers() -> dict[str, Callable[[], str]]:
-    makers: dict[str, Callable[[], str]] = {"study": lambda: _keys(StudySpec, ["name"])}
+    makers: dict[str, Callable[[], str]] = {"study": lambda: _keys(StudySpec, ["name", "materials"])}
     makers |= {name: lambda model=model: _keys(model) for name, model in TABLES.items()}  # type: ignore[misc]
     makers["stage"] = lambda: _keys(StageTable)
     makers |= {f"stage.{kind}": lambda kind=kind: _stage(kind) for kind in KINDS}  # type: ignore[misc]
@@ -309,6 +383,8 @@ def _makers() -> dict[str, Callable[[], str]]:
     makers["calibration.rows"] = lambda: _table(*report.row_table(_calibrated()))
     makers["calibration.left_out"] = lambda: _bullets(report.left_out_lines(_calibrated()))
     makers["calibration.open"] = lambda: report.open_questions(_calibrated()) + "\n"
+    makers |= {f"book.{use}": lambda use=use: _book_rows(use) for use in ("calibrate", "check", "seed")}  # type: ignore[misc]
+    makers |= {"book.about": _book_about, "book.protocols": _book_protocols}
     for card, base in (("trabecular", ""), ("shell", "trabecular"), ("endplate", "trabecular")):
         makers[f"card.{card}"] = lambda card=card, base=base: _constants(card, base)  # type: ignore[misc]
     makers["card.calcium-phosphate-brushite"] = lambda: _constants("calcium-phosphate-brushite", "calcium-phosphate")
@@ -322,7 +398,7 @@ _MAKERS = _makers()
 
 
 def main() -> None:
-    """Write the pages; with ``--wall`` run the verification tests first, with ``--profiles`` draw the calibration."""
+    """Write the pages and the package's copy of the evidence; see above for the options."""
     if "--wall" in sys.argv[1:]:
         about_the_page = [f"--ignore={WALL.parent / name}" for name in ("test_wall.py", "test_mutants.py")]
         command = [sys.executable, "-m", "pytest", "-q", *about_the_page, str(WALL.parent)]
@@ -331,6 +407,9 @@ def main() -> None:
         from kyphos.views.calibration import profile_chart
 
         profile_chart(_calibrated()).savefig(PROFILES, dpi=110)
+    if "--book" in sys.argv[1:]:
+        _keep_book(Path(sys.argv[sys.argv.index("--book") + 1]))
+    shutil.copyfile(DOCS / "evidence.csv", EVIDENCE)
     for name in PAGES:
         path = DOCS / name
         path.write_text(render(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -44,7 +44,7 @@ def _draw_protocol(rows: list[Table], name: str, found: Table, path: Path) -> Pa
     extra = _EXTRA.get(name)
     count = len(rows) + (1 if extra else 0)
     lines = -(-count // PANELS_A_LINE)
-    with figure(2.6 * min(count, PANELS_A_LINE) + 0.6, 2.7 * lines) as drawn:
+    with figure(2.6 * min(count, PANELS_A_LINE) + (1.2 if extra else 0.6), 2.7 * lines) as drawn:
         panels = np.atleast_1d(drawn.subplots(lines, min(count, PANELS_A_LINE))).ravel()
         for panel, row in zip(panels, rows, strict=False):
             _row_panel(panel, row, found["values"].get(row["observable"], []))
@@ -81,6 +81,9 @@ def _number_panel(axes: Axes, row: Table, known: list[float]) -> None:
     numbers = [number for number in (*known, row["published"]) if isinstance(number, int | float)]
     if numbers and min(numbers) > 0 and max(numbers) > 30 * min(numbers):
         axes.set_yscale("log")
+    else:
+        low, high = axes.get_ylim()
+        axes.set_ylim(min(low, 0.0), max(high, 0.0))
     axes.set_ylabel("" if row["unit"] == "1" else row["unit"])
 
 
@@ -102,7 +105,7 @@ def _creep(axes: Axes, found: Table, rows: list[Table]) -> None:
             axes.plot(time_s / 60.0, strain, color=colour, lw=1.0, label=state if i == 0 else None)
     axes.set(yscale="log", xlabel="time under 1 kN [min]", ylabel="anterior creep [microstrain]")
     axes.set_title("Creep, each specimen", fontsize=8)
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def _strength(axes: Axes, found: Table, rows: list[Table]) -> None:
@@ -119,7 +122,7 @@ def _strength(axes: Axes, found: Table, rows: list[Table]) -> None:
         axes.plot(span, at_80 + slope * (span - 80.0), color=PUBLISHED, lw=1.0, label="published, L1")
     axes.set(xlabel="vBMD [mg/cm³]", ylabel="strength [kN]")
     axes.set_title("Strength against density", fontsize=8)
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def _dose(axes: Axes, found: Table, rows: list[Table]) -> None:
@@ -136,7 +139,7 @@ def _dose(axes: Axes, found: Table, rows: list[Table]) -> None:
     axes.axhline(1.0, color=INK, lw=0.6)
     axes.set(xlabel="cement [mL]", ylabel="over intact [1]")
     axes.set_title("Restored, mean", fontsize=8)
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def _sinking(axes: Axes, found: Table, rows: list[Table]) -> None:
@@ -147,7 +150,7 @@ def _sinking(axes: Axes, found: Table, rows: list[Table]) -> None:
             axes.plot(cycles, sunk, color=colour, lw=1.0, label=arm if i == 0 else None)
     axes.set(xlabel="cycles of 100-600 N", ylabel="anterior height lost [mm]")
     axes.set_title("Each specimen", fontsize=8)
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 _EXTRA: dict[str, Callable[[Axes, Table, list[Table]], None]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import cycle
 
 import numpy as np
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from kyphos.experiments import Result
+from kyphos.experiments.plan import CouponStage
 from kyphos.views.reading import HEIGHT_STATES, PLACES, height_mm
 from kyphos.views.style import FAINT, INK, PLACE_COLOURS, figure
 
@@ -51,6 +53,8 @@ def height_chart(run: Result) -> Figure | None:
 
 def load_chart(run: Result) -> Figure | None:
     """Load against how far the platens have come together, one colour a stage; None without data."""
+    if run.spec.coupon is not None:
+        return coupon_chart(run)
     if run.spec.on_voxels:
         return strength_chart(run)
     history = run.history.dropna(subset=["displacement_mm", "load_n"])
@@ -70,6 +74,75 @@ def load_chart(run: Result) -> Figure | None:
         axes.set_ylim(bottom=min(0.0, float(history["load_n"].min())))
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     return drawn
+
+
+def coupon_chart(run: Result) -> Figure | None:
+    """One panel for each test of a coupon: stress and strain, load and deflection, creep, wear; None without data."""
+    history = run.history.dropna(subset=["displacement_mm", "load_n"])
+    tests = [(stage, history[history["stage"] == stage.name]) for stage in run.spec.coupon_stages]
+    tests = [(stage, rows) for stage, rows in tests if len(rows) > 1]
+    if not tests:
+        return None
+    with figure(5.2 * len(tests) + 0.4, 3.8) as drawn:
+        for axes, (stage, rows) in zip(drawn.subplots(1, len(tests), squeeze=False)[0], tests, strict=True):
+            _COUPON_PANELS[stage.kind](axes, run, stage, rows)
+            axes.set_title(stage.name.replace("_", " "))
+    return drawn
+
+
+def _stress_strain(axes: Axes, run: Result, stage: CouponStage, rows: pd.DataFrame) -> None:
+    """Stress against platen displacement over length, positive in the sense of the load, with the strength."""
+    assert run.spec.coupon is not None
+    assert run.spec.coupon.length_mm is not None
+    sign = 1.0 if stage.kind == "coupon_compression" else -1.0
+    strain = np.r_[0.0, sign * rows["displacement_mm"] / run.spec.coupon.length_mm]
+    stress = np.r_[0.0, sign * rows["load_n"] / run.outcomes["section_mm2"].value]
+    axes.plot(strain, stress, color=INK, marker=".", ms=4)
+    found = run.outcomes.get(f"strength_{stage.name}_mpa")
+    if found is not None:
+        axes.axhline(found.value, color=FAINT, ls="--", lw=1.0)
+        axes.text(strain.max(), 0.98 * found.value, f"strength {found.value:.3g} MPa", ha="right", va="top")
+    axes.set(xlabel="platen displacement over length [1]", ylabel="stress [MPa]")
+    axes.set_ylim(0.0, 1.08 * stress.max())
+
+
+def _load_deflection(axes: Axes, run: Result, stage: CouponStage, rows: pd.DataFrame) -> None:
+    axes.plot(np.r_[0.0, rows["displacement_mm"]], np.r_[0.0, rows["load_n"]], color=INK, marker=".", ms=4)
+    axes.set(xlabel="travel of the inner rollers [mm]", ylabel="load [N]")
+
+
+def _strain_time(axes: Axes, run: Result, stage: CouponStage, rows: pd.DataFrame) -> None:
+    """Strain while the load is held and, from the same start, while the coupon recovers."""
+    assert run.spec.coupon is not None
+    assert run.spec.coupon.length_mm is not None
+    held = rows.dropna(subset=["time_s"])
+    under = held["load_n"] > 0.5 * held["load_n"].max()
+    for chosen, label, colour in ((under, "held", INK), (~under, "unloaded", PLACE_COLOURS["posterior"])):
+        if chosen.any():
+            strain = held["displacement_mm"][chosen] / run.spec.coupon.length_mm
+            axes.plot(held["time_s"][chosen], strain, color=colour, marker=".", ms=4, label=label)
+    axes.set(xlabel="time since loading, unloading [s]", ylabel="platen displacement over length [1]", xscale="log")
+    axes.set_ylim(bottom=0.0)
+    axes.legend()
+
+
+def _displacement_cycles(axes: Axes, run: Result, stage: CouponStage, rows: pd.DataFrame) -> None:
+    cycled = rows[rows["cycle"] > 0]
+    axes.plot(cycled["cycle"], cycled["displacement_mm"].abs(), color=INK, marker=".", ms=4)
+    life = run.outcomes.get(f"life_{stage.name}")
+    if life is not None:
+        axes.axvline(life.value, color=FAINT, ls="--", lw=1.0, label=f"life {life.value:.3g}")
+        axes.legend()
+    axes.set(xlabel="cycles", ylabel="displacement at the peak [mm]", xscale="log")
+
+
+_COUPON_PANELS: dict[str, Callable[[Axes, Result, CouponStage, pd.DataFrame], None]] = {
+    "coupon_compression": _stress_strain,
+    "coupon_tension": _stress_strain,
+    "coupon_bend": _load_deflection,
+    "coupon_creep": _strain_time,
+    "coupon_fatigue": _displacement_cycles,
+}
 
 
 def strength_chart(run: Result) -> Figure | None:

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from kyphos.experiments import Outcome, Result
+from kyphos.experiments.tables import Coupon
 from kyphos.views.pictures import CHARTS, make_pictures
 from kyphos.views.reading import HEIGHT_STATES, PLACES, read_run
 from kyphos.views.style import OVERVIEW
@@ -21,14 +22,27 @@ SHARES = ("restoration", "deflation_loss", "retention", "loss", "recoil")
 CAPTIONS = {
     "heights_stages.png": "Heights between the bony endplates, under the reference preload.",
     "heights_cycles.png": "Heights and their share left, against cycles.",
-    "load_displacement.png": "Load against the approach of the platens, one colour a stage.",
+    "load_displacement.png": "What the machine recorded.",
     "balloon.png": "Pressure against volume of the balloons.",
 }
-OVERVIEW_WORDS = {
-    False: "The main stages, on one scale; the cut is mid-sagittal.",
-    True: "The mid-sagittal plane of the CT, front to the left: density, elastic energy density under the linear "
-    "load, and the bone that has yielded at the end of each load path.",
+CUT_WORDS = "The main stages, on one scale; the cut is mid-sagittal."
+COUPON_WORDS = "The coupon at the end of its tests, whole and cut in half."
+SLICE_WORDS = (
+    "The mid-sagittal plane of the CT, front to the left: density, elastic energy density under the linear "
+    "load, and the bone that has yielded at the end of each load path."
+)
+COUPON_COLUMNS = {
+    "end_strain": "end strain [1]",
+    "deflection_mm": "deflection [mm]",
+    "stress_mpa": "stress [MPa]",
+    "hold_s": "held [s]",
+    "recovery_s": "unloaded [s]",
+    "peak_mpa": "peak [MPa]",
+    "load_ratio": "valley over peak [1]",
+    "direction": "peak in",
+    "frequency_hz": "frequency [Hz]",
 }
+COUPON_TILES = ("modulus", "strength", "bending_modulus", "bending_strength", "creep_strain", "life")
 VOXEL_COLUMNS = {
     "bone": "bone",
     "caps": "caps",
@@ -73,7 +87,7 @@ def _parts(run: Result) -> dict[str, str]:
         "description": escape(run.spec.description),
         "status": escape(_status(run)),
         "tiles": _tiles(run),
-        "overview": _figure(pictures / OVERVIEW, OVERVIEW_WORDS[run.spec.on_voxels]),
+        "overview": _figure(pictures / OVERVIEW, _overview_words(run)),
         "outcomes": _outcomes(run),
         "charts": "\n".join(_figure(pictures / name, CAPTIONS[name]) for name in CHARTS),
         "stages": "\n".join(_figure(path, _stage_words(path)) for path in sorted(pictures.glob("stage_*.png"))),
@@ -86,8 +100,29 @@ def _parts(run: Result) -> dict[str, str]:
     }
 
 
+def _overview_words(run: Result) -> str:
+    if run.spec.coupon is not None:
+        return COUPON_WORDS
+    return SLICE_WORDS if run.spec.on_voxels else CUT_WORDS
+
+
+def _coupon_conditions(coupon: Coupon) -> str:
+    held = {
+        "bar": "The bar lies on two lines and is pressed down by two others, which move together; it slides on all.",
+        "slide": "The end faces of the coupon stay plane and parallel and slide sideways without friction.",
+        "stick": "The end faces of the coupon stick to rigid platens that move along the axis and do not tilt.",
+    }["bar" if coupon.shape == "bar" else coupon.ends or "slide"]
+    strains = "small strains" if coupon.strains == "engineering" else "logarithmic strains, as in a vertebra"
+    return (
+        f"{held} Stresses are forces over the first section, strains displacements over the first length; the "
+        f"equations are those of {strains}. Creep and fatigue act at the peak load of a cycle only."
+    )
+
+
 def boundary_conditions(run: Result) -> str:
     """How the specimen is held and loaded, in words."""
+    if run.spec.coupon is not None:
+        return _coupon_conditions(run.spec.coupon)
     if run.spec.on_voxels:
         return (
             "The voxels of the CT are the elements, at small strain. The outer face of the lower cap stands still "
@@ -134,6 +169,14 @@ def _tiles(run: Result) -> str:
         found = run.outcomes.get(f"{kind}_{stage.name}_{unit}")
         if found is not None:
             tiles.append(_tile(f"{_number(found.value)} {found.unit}", f"{kind}, {stage.name.replace('_', ' ')}"))
+    for test in run.spec.coupon_stages:
+        endings = [(name, f"{name}_{test.name}{unit}") for name in COUPON_TILES for unit in ("_mpa", "")]
+        for name, key in endings:
+            if key in run.outcomes:
+                number = run.outcomes[key]
+                unit = "" if number.unit == "1" else f" {number.unit}"
+                words = f"{name}, {test.name}".replace("_", " ")
+                tiles.append(_tile(f"{_number(number.value)}{unit}", words))
     return f'<div class="tiles">{"".join(tiles)}</div>' if tiles else ""
 
 
@@ -169,6 +212,8 @@ def _by_place(title: str, rows: Iterable[tuple[str, str]], outcomes: dict[str, O
 
 def _load_cases(run: Result) -> str:
     columns = VOXEL_COLUMNS if run.spec.on_voxels else STAGE_COLUMNS
+    if run.spec.coupon is not None:
+        columns = COUPON_COLUMNS
     rows = []
     for stage in run.spec.stage:
         facts = stage.model_dump()

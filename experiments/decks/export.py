@@ -111,6 +111,8 @@ def specimen_of(
     spec: StudySpec, state: str | None = None, run: Path | None = None, reporter: Reporter | None = None
 ) -> Exported:
     """What `export_study` writes; same arguments, same errors but those of the file."""
+    if spec.coupon is not None:
+        raise StudyError(f"{spec.name}: the deck of a coupon is not supported; kyphos mesh writes its mesh as .vtu")
     if spec.on_voxels:
         if state is not None:
             raise StudyError(

@@ -301,6 +301,10 @@ def _check_cards(spec: StudySpec) -> None:
         hu_line(spec.specimen.hu_calibration)
     for name in bone_cards(spec.specimen).values():
         _ = load_card(name).law
+    if spec.coupon is not None:
+        from kyphos.experiments.coupon import check_card
+
+        check_card(spec.coupon)
     if spec.on_voxels:
         from kyphos.experiments.strength import check_cards
 

@@ -158,11 +158,11 @@ record = ["heights", "stiffness"]
 [[stage]]
 kind = "cycle"
 count = 20
-max_n = 3000.0
+max_n = 4000.0
 """
 
 
-@pytest.mark.parametrize("max_n", [3000.0, pytest.param(6000.0, marks=pytest.mark.validation), 15000.0])
+@pytest.mark.parametrize("max_n", [4000.0, pytest.param(6000.0, marks=pytest.mark.validation), 15000.0])
 def test_a_peak_load_above_the_strength_ends_in_code_three_with_everything_saved(max_n, kyphos, tmp_path):
     (tmp_path / "study.toml").write_text(OVERLOADED)
     done = kyphos("run", "study.toml", "--out", "out", "--quiet", "--set", f"stage.1.max_n={max_n}")

@@ -93,9 +93,11 @@ def test_every_page_is_in_the_index():
 
 
 def test_the_example_study_is_good(tmp_path):
-    example, stage = re.findall(r"```toml\n(.*?)```", page("study-file.md"), re.DOTALL)
+    example, constants, stage = re.findall(r"```toml\n(.*?)```", page("study-file.md"), re.DOTALL)
     (tmp_path / "example.toml").write_text(example, encoding="utf-8")
     spec = read_study(tmp_path / "example.toml")
     assert [stage.name for stage in spec.stage][-3:] == ["cycle_1", "cycle_2", "cycled"]
+    (tmp_path / "constants.toml").write_text(constants, encoding="utf-8")
+    assert set(read_study(tmp_path / "constants.toml").constants) == {"trabecular", "pmma"}
     (tmp_path / "stage.toml").write_text(stage, encoding="utf-8")
     assert [stage.name for stage in read_study(tmp_path / "stage.toml").stage] == ["creep_before"]

@@ -13,9 +13,10 @@ from kyphos.experiments import Result, load_result, read_study
 from kyphos.experiments.bench import Bench, Controls
 from kyphos.experiments.checkpoint import unpack
 from kyphos.experiments.plan import Stage
-from kyphos.experiments.run import _controls, run_study, specimen_bench
+from kyphos.experiments.run import run_study, specimen_bench
 from kyphos.experiments.specimen import build_mesh
 from kyphos.experiments.stages import Ended, Solved, run_stage
+from kyphos.experiments.work import controls_of
 
 COARSE = (
     "mesh.element_size_mm=5",
@@ -53,7 +54,7 @@ def untouched(result) -> Bench:
 
 @pytest.fixture(scope="session")
 def controls(result) -> Controls:
-    return _controls(result.spec.solver)
+    return controls_of(result.spec.solver)
 
 
 @pytest.fixture(scope="session")

@@ -393,7 +393,7 @@ def test_the_command_writes_and_says_what(tmp_path):
         app, ["export", "untreated-L1", "--to", str(tmp_path / "x" / "a.inp"), "--set", COARSE[0]]
     )
     assert done.exit_code == 0
-    assert "cells 432" in done.stdout
+    assert "cells 336" in done.stdout
     assert (tmp_path / "x" / "a.inp").is_file()
 
 

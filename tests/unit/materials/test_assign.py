@@ -36,7 +36,11 @@ def test_density_laws_of_kopperdahl():
     rows = bone_rows(load_card("trabecular"), [0.08, 0.2], [2.0, 1.0])
     np.testing.assert_allclose(column(rows, "axial_modulus_mpa"), 2980.0 * np.array([0.08, 0.2]) ** 1.05)
     np.testing.assert_allclose(column(rows, "yield_stress_mpa"), 37.4 * np.array([0.08, 0.2]) ** 1.39)
-    np.testing.assert_allclose(column(rows, "softening_strain"), 0.08 * 2.4 / np.array([2.0, 1.0]))
+
+
+def test_a_crush_band_is_spread_over_cells_larger_than_it_and_shared_by_smaller_ones():
+    rows = bone_rows(load_card("trabecular"), [0.08] * 4, [1.0, 2.4, 3.0, 4.8])
+    np.testing.assert_allclose(column(rows, "softening_strain"), 0.08 * np.array([1.0, 1.0, 0.8, 0.5]))
 
 
 def test_density_of_fat_is_lifted_to_the_floor():
