@@ -31,6 +31,11 @@ REACH = 1.0  # of the first step of a round, in every score
 SMALLEST_REACH = 0.05
 
 
+def as_they_are(residual: Floats) -> tuple[Floats, Floats]:
+    """Residuals (m,) felt in full: themselves, and slopes of one."""
+    return residual, np.ones_like(residual)
+
+
 @dataclass(frozen=True)
 class Problem:
     """The model's whitened residuals (m,), the bounds (p,) of the scores, how residuals are felt: d(r) and d'(r)."""
@@ -38,7 +43,7 @@ class Problem:
     residual: Residual
     low: Floats
     high: Floats
-    feel: Callable[[Floats], tuple[Floats, Floats]] = lambda residual: (residual, np.ones_like(residual))
+    feel: Callable[[Floats], tuple[Floats, Floats]] = as_they_are
 
     def felt(self, model: Linear) -> Linear:
         """The model with its residuals as they are felt."""

@@ -29,13 +29,17 @@ class Experiment:
     run: Callable[[Values], dict[str, float]]
 
 
+def to_nobody(line: str) -> None:
+    """Tell nobody."""
+
+
 @dataclass
 class Kept:
     """Results of experiments in a folder, one small file for each set of constants; `salt` names the code that ran."""
 
     folder: Path
     salt: str
-    told: Callable[[str], None] = lambda line: None
+    told: Callable[[str], None] = to_nobody
     asked: dict[Path, float] = field(default_factory=dict, init=False)
     """Files of all answers given so far, and the computing time of each, s."""
 
