@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from kyphos import __version__
 from kyphos.errors import DataError, KyphosError
+from kyphos.experiments.store import installed_versions
 from kyphos.experiments.validation.running import code_hash
 
 from .calibrate import OPEN, calibrate
@@ -60,7 +60,7 @@ def _calibrate(out: Path, quick: bool) -> None:
     done = calibrate(chosen_parameters(), experiments, data, kept, rounds=ROUNDS[quick], told=_tell)
     result: Table = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "version": __version__,
+        "version": installed_versions()["kyphos"],
         "code": kept.salt,
         "quick": quick,
         "runs": len(kept.asked),
