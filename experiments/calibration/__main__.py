@@ -14,7 +14,7 @@ from kyphos.errors import DataError, KyphosError
 from kyphos.experiments.store import installed_versions
 from kyphos.experiments.validation.running import code_hash
 
-from .calibrate import OPEN, calibrate
+from .calibrate import calibrate
 from .experiments import experiments_and_data, left_out
 from .freeze import frozen
 from .parameters import chosen_parameters
@@ -92,9 +92,9 @@ def _freeze(path: Path) -> None:
     if not path.is_file():
         raise DataError(f"{path}: no such file; calibrate first, without --freeze")
     kept = json.loads(path.read_text(encoding="utf-8"))
-    for card in sorted({parameter["card"] for parameter in kept["parameters"]}):
-        narrowed = [p for p in kept["parameters"] if p["card"] == card and p["shrinkage"] <= OPEN]
-        values = {p["name"]: float(p["value"]) for p in narrowed}
+    moved = [parameter for parameter in kept["parameters"] if parameter["value"] != parameter["guess"]]
+    for card in sorted({parameter["card"] for parameter in moved}):
+        values = {p["name"]: float(p["value"]) for p in moved if p["card"] == card}
         place = Path(str(files("kyphos.materials") / "cards" / f"{card}.toml"))
         text = frozen(card, place.read_text(encoding="utf-8"), values, {name: note(kept, name) for name in values})
         place.write_text(text, encoding="utf-8")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kyphos.errors import ConvergenceError
+
 from .inference import Fit, Floats, Problem, covariance, fit
 from .parameters import Parameter, scores, values
 from .runs import Experiment, Kept
@@ -17,14 +19,16 @@ DIGITS = 3
 
 OPEN = 0.9
 """A constant or direction that keeps more than this share of its prior standard deviation is not identified."""
+WORTH = 0.5
+"""Rise of the objective, over the mode's, up to which constants that are not identified go back to their guesses."""
 
 
 @dataclass(frozen=True)
 class Calibration:
     """What was fitted, on what, and what came out.
 
-    `constants` are the mode's values, rounded, where the data narrow them, and the guesses elsewhere. `before` and
-    `after` are the observables, by name, at the guesses and at the `constants`.
+    `constants` are the mode's values, rounded; where the data do not narrow one and no row minds, its guess. `before`
+    and `after` are the observables, by name, at the guesses and at the `constants`.
     """
 
     parameters: tuple[Parameter, ...]
@@ -63,11 +67,36 @@ def calibrate(
     high = scores(parameters, {p.name: p.high for p in parameters})
     problem, start = Problem(residual, low, high, data.felt), np.zeros(len(parameters))
     found = fit(problem, start, rounds=rounds, told=told)
-    left = np.sqrt(np.diag(covariance(found.model)))
-    mode = zip(parameters, found.model.at, left, strict=True)
-    constants = {p.name: p.guess if share > OPEN else rounded(p, float(z)) for p, z, share in mode}
+    at = _spared(problem, found, told)
+    constants = {p.name: rounded(p, float(z)) if z else p.guess for p, z in zip(parameters, at, strict=True)}
     before, after = observe(values(parameters, start)), observe(constants)
     return Calibration(tuple(parameters), data, problem, found, constants, before, after)
+
+
+def _spared(problem: Problem, found: Fit, told: Callable[[str], None]) -> Floats:
+    """Scores (p,): the mode's, but 0, the guess, for those that are not identified and that no row minds.
+
+    The least known goes back first. Slopes at the mode do not see a threshold (a balloon that stalls) between mode and
+    guess, so each is tried.
+    """
+    left, at = np.sqrt(np.diag(covariance(found.model))), found.model.at.copy()
+    limit = found.model.objective + WORTH
+    for i in sorted(np.flatnonzero(left > OPEN), key=lambda i: -left[i]):
+        tried = at.copy()
+        tried[i] = 0.0
+        objective = _objective(problem, tried)
+        at = tried if objective <= limit else at
+        told(f"score {i} back at its guess: objective {objective:.3f}, {'kept' if objective <= limit else 'refused'}")
+    return at
+
+
+def _objective(problem: Problem, at: Floats) -> float:
+    """|d(r)|^2 + |z|^2; infinite where the model has no answer."""
+    try:
+        felt = problem.feel(problem.residual(at))[0]
+    except ConvergenceError:
+        return float("inf")
+    return float(felt @ felt + at @ at)
 
 
 def rounded(parameter: Parameter, score: float) -> float:

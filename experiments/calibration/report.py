@@ -144,8 +144,9 @@ def parameter_table(kept: Table) -> tuple[tuple[str, ...], list[tuple[str, ...]]
 
 
 def _verdict(parameter: Mapping[str, Any]) -> str:
+    unknown = "not identified" + (", but its guess fits worse" if parameter["value"] != parameter["guess"] else "")
     words = [
-        "not identified" if parameter["shrinkage"] > OPEN else "narrowed",
+        unknown if parameter["shrinkage"] > OPEN else "narrowed",
         *(["at the end of its range"] if parameter["at_bound"] else []),
     ]
     return ", ".join(words)

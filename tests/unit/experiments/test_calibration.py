@@ -11,7 +11,7 @@ import pytest
 from kyphos.errors import ConvergenceError, MaterialError
 from kyphos.experiments import calibration as cal
 from kyphos.experiments.calibration.__main__ import main
-from kyphos.experiments.calibration.calibrate import calibrate
+from kyphos.experiments.calibration.calibrate import _spared, calibrate
 from kyphos.experiments.calibration.experiments import CORRELATED, SAME_QUANTITY, experiments_and_data, left_out
 from kyphos.experiments.calibration.freeze import frozen
 from kyphos.experiments.calibration.report import open_questions, summary, written
@@ -298,6 +298,23 @@ def test_a_calibration_finds_the_constants_behind_made_up_data(tmp_path):
     assert told["creep_coefficient"]["sd"] == pytest.approx(0.01 * 0.2, rel=0.2)  # differences are coarse
     assert kept["within_one"] == {"before": 0, "after": 3}
     assert "Not identified** (more than 90% left): `creep_time_s` (100%)" in open_questions(kept)
+
+
+def test_an_open_score_goes_back_to_its_guess_unless_a_row_minds():
+    """Flat at the mode in all three; but above -0.5 of the first a threshold loses two, and at 0.4 of the third the
+    model fails on the way back.
+    """
+
+    def residual(z):
+        if abs(z[2]) < 0.1:
+            raise ConvergenceError("collapse")
+        return np.array([2.0 * (z[0] > -0.5)])
+
+    flat = cal.Linear(np.array([-1.0, 0.3, 0.4]), np.zeros(1), np.zeros((1, 3)))
+    lines: list[str] = []
+    spared = _spared(problem(residual, 3), cal.Fit(flat, (1.25,), 2, True), lines.append)
+    np.testing.assert_array_equal(spared, [-1.0, 0.0, 0.4])
+    assert [line.split()[-1] for line in lines] == ["refused", "kept", "refused"]
 
 
 def test_the_rows_of_the_book_make_a_calibration():
