@@ -177,7 +177,7 @@ class Curve:
 
     def creep_strain(self, after_s: float) -> float:
         """Strain gained `after_s` after the load was on (the first point after rest); log time between points."""
-        held = self.stress_mpa > 0.0
+        held = self.stress_mpa > 1e-6 * self.peak_mpa  # after unloading, rounding is left
         time, strain = self.time_s[held], self.strain[held]
         if not 0.0 <= after_s <= time[-1] * (1.0 + 1e-12):
             raise MaterialError(f"after_s={after_s:g} is outside the {time[-1]:g} s that the load was held")

@@ -173,6 +173,10 @@ class Card:
             _check_range(f"card {self.name!r}: {name}", constant)
         return replace(self, constants={**self.constants, **changed})
 
+    def uncalibrated(self) -> Card:
+        """A copy with the values that all constants had before any calibration."""
+        return self.with_values(**{name: constant.guess for name, constant in self.constants.items()})
+
 
 def _unknown(where: str, name: str, known: Mapping[str, object]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
@@ -198,8 +202,6 @@ def _constant(where: str, table: Table, unit: str) -> Constant:
         raise MaterialError(f"{where}: {missing[0]!r} is missing; every constant needs {', '.join(needed)}")
     if extra := sorted(set(table) - set(names)):
         raise MaterialError(_unknown(where, extra[0], dict.fromkeys(names)))
-    if CALIBRATED & set(table):
-        _check_calibrated(where, table)
     numbers = [name for name in ("value", "low", "high", "prior") if name in table]
     for name in numbers:
         number = table[name]
@@ -211,6 +213,8 @@ def _constant(where: str, table: Table, unit: str) -> Constant:
         raise MaterialError(f"{where}: flag={table['flag']!r} must be one of {', '.join(FLAGS)}")
     if table["unit"] != unit:
         raise MaterialError(f"{where}: unit={table['unit']!r} must be {unit!r}")
+    if CALIBRATED & set(table):
+        _check_calibrated(where, table)
     values: Table = table | {name: float(table[name]) for name in numbers}
     constant = Constant(**values)
     _check_range(where, constant)

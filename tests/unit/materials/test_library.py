@@ -164,6 +164,7 @@ def test_a_calibrated_constant_keeps_its_guess_and_says_on_what():
     assert card.constants["poisson_ratio"].guess == 0.25
     assert card.constants["poisson_ratio"].origin == "0.25 from assumed: usual; on three rows"
     assert card.constants["youngs_modulus_mpa"].guess == card["youngs_modulus_mpa"]
+    assert card.uncalibrated()["poisson_ratio"] == 0.25
 
 
 @pytest.mark.parametrize(
