@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -83,13 +84,14 @@ def _number_panel(axes: Axes, row: Table, known: list[float]) -> None:
         axes.set_yscale("log")
     else:
         low, high = axes.get_ylim()
-        axes.set_ylim(min(low, 0.0), max(high, 0.0))
+        room = 0.06 * max(abs(low), abs(high))  # so that no marker is cut
+        axes.set_ylim(low - room if low < 0.0 else 0.0, high + room if high > 0.0 else 0.0)
     axes.set_ylabel("" if row["unit"] == "1" else row["unit"])
 
 
 def _order_panel(axes: Axes, row: Table, known: list[float]) -> None:
     axes.bar([1], [100.0 * float(np.mean(known)) if known else 0.0], width=0.5, color=OURS, alpha=0.7)
-    axes.text(0, 50, row["claim"], ha="center", va="center", rotation=90, fontsize=7, color=INK)
+    axes.text(0, 50, fill(row["claim"], 18), ha="center", va="center", fontsize=7, color=INK)
     axes.set_ylim(0, 105)
     axes.set_ylabel("specimens that follow [%]")
 
