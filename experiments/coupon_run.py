@@ -127,23 +127,16 @@ def _press(stage: CompressionStage | TensionStage, coupon: Coupon, bench: Bench,
     record, gauge = _Record(), _Gauge(bench, coupon)
     record.add(gauge.shortening_mm(bench), current_force_n(bench), gauge.widening(bench))
     travel = stage.end_strain * bench.body.height_mm
-    stopped = ""
+
+    def measure(solved: Solved) -> None:
+        record.add(gauge.shortening_mm(solved.bench), solved.load_n, gauge.widening(solved.bench))
+
+    def has_yielded() -> bool:
+        return record.curve(sign, gauge.length_mm, 1.0).strength_mpa(stage.offset_strain) is not None
+
     path = _driven(bench, sign * travel, stage.steps, _seconds(travel, stage.speed_mm_per_min), controls)
-    while True:
-        try:
-            solved = next(path)
-        except StopIteration:
-            break
-        except ConvergenceError as error:
-            if record.curve(sign, gauge.length_mm, 1.0).strength_mpa(stage.offset_strain) is None:
-                raise
-            stopped = f"the path ended early: {error}"
-            break
-        bench = solved.bench
-        record.add(gauge.shortening_mm(bench), solved.load_n, gauge.widening(bench))
-        yield solved
-        if record.broken:
-            break
+    bench, error = yield from _until_broken(path, bench, record, measure, has_yielded)
+    stopped = f"the path ended early: {error}" if error else ""
     curve = record.curve(sign, gauge.length_mm, section_mm2(coupon))
     quantities = _curve_quantities(curve, stage.offset_strain, coupon.ends == "slide")
     quantities["work"] = (curve.energy_mpa * section_mm2(coupon) * gauge.length_mm, "mJ")
@@ -182,6 +175,33 @@ def _driven(
     settings = replace(controls.march, first=FIRST * step, largest=step, smallest=LEAST * step)
     path = fem.march(bench.structure, bench.state, start, end, controls.solver, settings, duration_s=duration_s)
     return (yield from passed(bench, path))
+
+
+def _until_broken(
+    path: Generator[Solved, None, Bench],
+    bench: Bench,
+    record: _Record,
+    measure: Callable[[Solved], None],
+    enough: Callable[[], bool],
+) -> Generator[Solved, None, tuple[Bench, ConvergenceError | None]]:
+    """Measure along a path, to its end or until the coupon has broken; returns the last bench.
+
+    Where no equilibrium is found the path ends too, and the error is returned, if there is ``enough`` on record.
+    """
+    while True:
+        try:
+            solved = next(path)
+        except StopIteration:
+            return bench, None
+        except ConvergenceError as error:
+            if not enough():
+                raise
+            return bench, error
+        bench = solved.bench
+        measure(solved)
+        yield solved
+        if record.broken:
+            return bench, None
 
 
 class _Gauge:
@@ -223,22 +243,13 @@ def _bend(stage: BendStage, coupon: Coupon, bench: Bench, controls: Controls) ->
 
     record.add(deflection_mm(bench), current_force_n(bench))
     duration_s = _seconds(stage.deflection_mm, stage.speed_mm_per_min)
-    path, stopped = _driven(bench, stage.deflection_mm, stage.steps, duration_s, controls), ""
-    while True:
-        try:
-            solved = next(path)
-        except StopIteration:
-            break
-        except ConvergenceError as error:
-            if len(record.load_n) < 3:
-                raise
-            stopped = f"the path ended early, the bar has probably broken: {error}"
-            break
-        bench = solved.bench
-        record.add(deflection_mm(bench), solved.load_n)
-        yield solved
-        if record.broken:
-            break
+
+    def measure(solved: Solved) -> None:
+        record.add(deflection_mm(solved.bench), solved.load_n)
+
+    path = _driven(bench, stage.deflection_mm, stage.steps, duration_s, controls)
+    bench, error = yield from _until_broken(path, bench, record, measure, lambda: len(record.load_n) >= 3)
+    stopped = f"the path ended early, the bar has probably broken: {error}" if error else ""
     return _bent(stage, coupon, bench, record, stopped)
 
 

@@ -362,7 +362,6 @@ class MultigridSolver:
         self.renewal_cost_iterations = renewal_cost_iterations
         self._direct = LaggedDirectSolver()
         self._factory = Factory()
-        self._team: Team | None = None
         self._system: System | None = None
         self._cycle: Cycle | None = None
         self._fresh = False  # whether the coarse matrix is that of the present tangent
@@ -433,8 +432,7 @@ class MultigridSolver:
 
     def _attempt(self, matrix: BorderedMatrix, rhs: Floats, rtol: float, enough: float) -> KrylovResult:
         assert self._cycle is not None
-        assert self._team is not None
-        operator = Operator(matrix, self._cycle.layout, self._team)
+        operator = Operator(matrix, self._cycle.layout, self._cycle.team)
         inverse = Inverse(matrix, self._cycle)
         goal = Goal(rtol, self.max_iterations, enough, self.usual_iterations)
         result = gmres(operator, rhs, inverse.apply, goal, inverse.product)
@@ -443,13 +441,12 @@ class MultigridSolver:
 
     def _prepare(self, matrix: BorderedMatrix) -> None:
         """A cycle for this matrix: its smoother, and a coarse matrix that may be older."""
-        if self._team is not everybody():
-            self._team, self._cycle = everybody(), None
-        if self._cycle is None or self._system is not matrix.system:
+        team = everybody()
+        if self._cycle is None or self._cycle.team is not team or self._system is not matrix.system:
             start = time.perf_counter()
             require(_bytes(matrix, self.max_iterations), f"{matrix.shape[0]:,} unknowns", "try larger elements")
             self._system = matrix.system
-            self._cycle = Cycle(build_layout(matrix), self._team, self._factory, self.sweeps)
+            self._cycle = Cycle(build_layout(matrix), team, self._factory, self.sweeps)
             self._count(analyses=1, factor_s=time.perf_counter() - start)
         self._cycle.smooth_with(matrix)
         self._fresh = False

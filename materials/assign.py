@@ -247,10 +247,9 @@ def _card(choice: str | Card) -> Card:
 
 def _in_parallel(share: float, rows: Floats, filler: Floats) -> Floats:
     """Rows (k, p) of bone, a share of whose section carries as `rows` say and the rest as `filler` does."""
-    names = [parameter.name for parameter in CRUSHABLE_BONE.parameters]
     mixed = rows.copy()
     for name in ("axial_modulus_mpa", "yield_stress_mpa"):
-        place = names.index(name)
+        place = _column(CRUSHABLE_BONE, name)
         mixed[:, place] = share * rows[:, place] + (1.0 - share) * filler[:, place]
     return mixed
 

@@ -18,7 +18,6 @@ FAILED_SHARE = 1.0 / 3.0
 """Share of failed specimens above which the others say nothing about the population."""
 FOLLOWING_SHARE = 0.75
 """Share of specimens that must follow a ranking for it to be reproduced."""
-GOOD = ("within 1 sd", "within factor 1.5", "within range", "reproduced")
 
 
 @dataclass(frozen=True)
