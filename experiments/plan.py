@@ -119,6 +119,7 @@ class ReduceStage(SteadyStage):
     approach: Approach = Field(default="bipedicular", description="two balloons or one")
     balloon_volume_ml: Number = Field(default=4.0, ge=0.1, le=10, description="target volume of each balloon")
     balloon_pressure_limit_mpa: Number = Field(default=2.0, ge=0.05, le=5, description="inflation stops here")
+    stop_when_restored: bool = Field(default=True, description="or where the anterior height is the intact one again")
     record: Outcomes = Field(default=("heights", "pressure"), description="outcomes recorded at the end")
 
 

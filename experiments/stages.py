@@ -213,7 +213,7 @@ def _anterior_loss(bench: Bench, intact_mm: float) -> float:
 
 
 def _reduce(stage: plan.ReduceStage, bench: Bench, controls: Controls) -> Running:
-    """Inflate balloons until each holds its volume, or the first one reaches the pressure limit."""
+    """Inflate balloons until each holds its volume, one reaches the pressure limit, or the height is back."""
     bench = yield from passed(bench, to_force(bench, stage.force_n, controls))
     bench, centres = _insert_balloons(bench, stage)
     load = force_load(bench, stage.force_n)
@@ -231,12 +231,33 @@ def _reduce(stage: plan.ReduceStage, bench: Bench, controls: Controls) -> Runnin
         if step.equilibrium.state.pressure_mpa.max() > stage.balloon_pressure_limit_mpa:
             bench = yield from _to_pressure(bench, stage, step.equilibrium.state.pressure_mpa, controls)
             break
+        if stage.stop_when_restored and (way := _way_to_intact(bench, bench.after(step))) <= 1.0:
+            bench = yield from _part_of_the_way(bench, step.load, way, controls)
+            break
         bench = bench.after(step)
         peak = max(peak, float(bench.state.pressure_mpa.max()))
         yield _balloon_row(bench, step.equilibrium, step.share)
     peak = max(peak, float(bench.state.pressure_mpa.max()))
     volume = float(bench.structure.cavity_volumes(bench.state).sum()) / MM3_PER_ML
     return Ended(bench, {"balloon_peak_pressure_mpa": peak, "balloon_volume_ml": volume})
+
+
+def _way_to_intact(before: Bench, after: Bench) -> float:
+    """Share of a step after which the anterior height is the intact one again; more than 1 if it does not get there."""
+    gauge = before.body.gauges["anterior"]
+    intact = meshes.gauge_height_mm(gauge, before.mesh.points_mm)
+    old, new = (meshes.gauge_height_mm(gauge, bench.points_mm) for bench in (before, after))
+    return (intact - old) / (new - old) if new > old else np.inf
+
+
+def _part_of_the_way(bench: Bench, to: fem.Load, share: float, controls: Controls) -> Generator[Solved, None, Bench]:
+    """Inflate by a share of a volume step; none if the height was back before."""
+    start = replace(to, volume_mm3=bench.structure.cavity_volumes(bench.state))
+    end = replace(to, volume_mm3=start.volume_mm3 + max(share, 0.0) * (to.volume_mm3 - start.volume_mm3))
+    for step in fem.march(bench.structure, bench.state, start, end, controls.solver, controls.march):
+        bench = bench.after(step)
+        yield _balloon_row(bench, step.equilibrium, 1.0)
+    return bench
 
 
 def _balloon_row(bench: Bench, found: fem.Equilibrium, share: float) -> Solved:

@@ -530,6 +530,8 @@ Fatigue: dD_f/dN = 1/(N_f (k + 1)(1 - D_f)^k), N_f = C s_p^-b, s_p^b the mean of
         Parameter("fatigue_life_exponent", "1", 1.0, 30.0, "b"),
         Parameter("fatigue_damage_exponent", "1", 0.0, 20.0, "k"),
         Parameter("springback_share", "1", 0.0, 0.9, "share of the crush strain that comes back in time once unloaded"),
+        Parameter("tension_share", "1", 1e-3, 1.0, "share of its stiffness that crushed bone keeps in tension"),
+        Parameter("packing_exponent", "1", 0.0, 4.0, "q, of the modulus over the density as packed"),
     ),
     state=(
         Variable("plastic_strain", 6, "crush strain that stays and irrecoverable creep strain, engineering shear"),

@@ -73,6 +73,8 @@ CHOSEN: dict[str, Scale] = {
     "densification_gain": "log",
     "densification_strain": "log",
     "springback_share": "linear",
+    "tension_share": "log",
+    "packing_exponent": "linear",
     "creep_coefficient": "log",
     "irrecoverable_share": "linear",
     "creep_time_s": "log",

@@ -4,6 +4,7 @@ Everything is divided by the axial modulus E1, so stresses are strains here. Wit
 s_hat = sigma/((1-D) E1) and n = P s_hat/s, s = sqrt(s_hat' P s_hat), every inelastic strain increment is a
 multiple of n: plasticity and irrecoverable creep by their multipliers, the Kelvin chain by its compliance
 A s. So s_hat = (S0 + y P)^-1 e_trial with one unknown y >= A, and (y - A) s is the sum of the multipliers.
+Along an axis in tension S0 of crushed bone has more on its diagonal: its struts part there, and touch again.
 
 Within a step nothing lowers the strength Y: damage, densification and creep are taken at the end of the step,
 softening from the history that was committed before it (in the spirit of IMPL-EX: Oliver, Huespe & Cante 2008,
@@ -37,6 +38,7 @@ from .tensors import (
     store_block,
     store_vector,
     vector_sum,
+    widened,
 )
 
 # Kelvin chain for ln(1 + t/tau): retardation times over tau and weights, fitted to
@@ -64,6 +66,8 @@ STATE_SIZE = KELVIN_START + 6 * KELVIN
 
 _ITERATIONS = 200
 _TOLERANCE = 1e-14
+_ROUNDS = 8
+_SHUT = (0.0, 0.0, 0.0)
 
 
 class Bone(NamedTuple):
@@ -87,6 +91,8 @@ class Bone(NamedTuple):
     fatigue_life_exponent: float
     fatigue_damage_exponent: float
     springback_share: float
+    tension_share: float
+    packing_exponent: float
 
 
 class Element(NamedTuple):
@@ -101,6 +107,7 @@ class Element(NamedTuple):
 
 
 Chain = tuple[Element, Element, Element, Element, Element]
+Axes = tuple[float, float, float]
 
 
 class Step(NamedTuple):
@@ -108,7 +115,8 @@ class Step(NamedTuple):
 
     `soft` is Y/E1 there without what packing adds, `load` turns the stress s into that relative to the strength,
     `crushed` is the compliance that springs back, `chain` the sum A of the Kelvin elements' compliances over what the
-    step's time lets act.
+    step's time lets act, `gaping` what S0 gets on its diagonal along an axis in tension,
+    `packed` how much stiffer packing has made it.
     """
 
     dt_s: float
@@ -120,10 +128,12 @@ class Step(NamedTuple):
     fatigue: float
     soft: float
     load: float
+    gaping: Axes
+    packed: float
 
 
 class Point(NamedTuple):
-    """For one y: M^-1 = (S0 + y P)^-1, effective stress, P times it, its norm s, w = M^-1 n, b = n'w."""
+    """For one y: M^-1 = (S0 + y P)^-1, opened in tension, effective stress, P times it, its norm s, w = M^-1 n, b = n'w."""
 
     y: float
     inverse: Block
@@ -135,7 +145,7 @@ class Point(NamedTuple):
 
 
 class Yield(NamedTuple):
-    """psi = 1 - D, first and second derivative of D by kappa, Y/E1, and the threshold of `_excess` with its
+    """psi = 1 - D with packing in D, first and second derivative of D by kappa, Y/E1, and the threshold of `_excess` with its
     derivative by compaction.
     """
 
@@ -172,14 +182,37 @@ def _load_bone(c: np.ndarray) -> Bone:
     """Constants of one cell from place 18 on."""
     return Bone(
         c[18], c[19], c[20], c[21], c[22], c[23], c[24], c[25], c[26],
-        c[27], c[28], c[29], c[30], c[31], c[32], c[33], c[34], c[35],
+        c[27], c[28], c[29], c[30], c[31], c[32], c[33], c[34], c[35], c[36], c[37],
     )  # fmt: skip
 
 
 @njit(cache=True, error_model="numpy")
-def _point(y: float, e: Vector, compliance: Block, surface: Block) -> Point:
-    inverse = block_inverse(block_sum(compliance, y, surface))
+def _opened(gaping: Axes, stress: Vector) -> Axes:
+    """`gaping` along the axes in tension, zero along the others."""
+    return (
+        gaping[0] if stress[0] > 0.0 else 0.0,
+        gaping[1] if stress[1] > 0.0 else 0.0,
+        gaping[2] if stress[2] > 0.0 else 0.0,
+    )
+
+
+@njit(cache=True, error_model="numpy")
+def _point(y: float, e: Vector, compliance: Block, surface: Block, gaping: Axes) -> Point:
+    """The state at y. Which axes are in tension is found by trying again until none changes: the energy is convex,
+    and nothing off the diagonal is positive, so that what a round closes stays closed.
+    """
+    closed = block_sum(compliance, y, surface)
+    inverse = block_inverse(closed)
     stress = block_times(inverse, e)
+    opened = _opened(gaping, stress)
+    for _ in range(_ROUNDS):
+        if opened == _SHUT:
+            break
+        inverse = block_inverse(widened(closed, opened))
+        stress = block_times(inverse, e)
+        tried, opened = opened, _opened(gaping, stress)
+        if tried == opened:
+            break
     flow = block_times(surface, stress)
     s = np.sqrt(max(dot(stress, flow), 0.0))
     if s < 1e-150:  # n is undefined and not needed: all its factors vanish
@@ -213,7 +246,9 @@ def _yield(bone: Bone, step: Step, plastic: float, trace: float) -> Yield:
     damage, slope = bone.damage_max - decay + step.fatigue, bone.damage_rate * decay
     if damage >= bone.damage_cap:
         damage, slope = bone.damage_cap, 0.0
-    psi = 1.0 - damage
+    psi, slope = step.packed * (1.0 - damage), step.packed * slope
+    if psi > 1.0:
+        psi, slope = 1.0, 0.0
     more, rise = _packed(bone, step.compaction + max(-plastic * trace, 0.0))
     strength = step.soft + more
     if trace > 0.0:  # drawn apart, it stays as packed as it was
@@ -277,7 +312,7 @@ def _solve_creep(
     """The state without plastic flow: y - A = (creep multiplier)/s. Returns found, point and `_creep`."""
     root = Root(step.chain, step.chain, np.inf, False)
     for _ in range(_ITERATIONS):
-        point = _point(root.y, e, compliance, surface)
+        point = _point(root.y, e, compliance, surface, step.gaping)
         primary, secondary, rate = _creep(bone, step, point.s, step.load * point.s)
         residual = root.y - step.chain - primary - secondary
         if root.done or residual == 0.0:
@@ -327,7 +362,7 @@ def _solve_yield(
     """Plastic flow: f = 0, solved as -f/s = 0 because 1/s is nearly linear in y."""
     root = Root(start, start, np.inf, False)
     for _ in range(_ITERATIONS):
-        point = _point(root.y, e, compliance, surface)
+        point = _point(root.y, e, compliance, surface, step.gaping)
         if root.done:
             return True, point
         flow = _flow(bone, step, point, volumetric)
@@ -404,8 +439,17 @@ def _chain(bone: Bone, dt_s: float) -> Chain:
 
 
 @njit(cache=True, error_model="numpy")
+def _gaping(bone: Bone, compliance: Block, kappa: float) -> Axes:
+    """What leaves 1 - (1 - share) (1 - exp(-a kappa)) of the stiffness in uniaxial tension along each axis."""
+    if kappa <= 0.0 or bone.tension_share >= 1.0:
+        return _SHUT
+    more = 1.0 / (1.0 + (1.0 - bone.tension_share) * np.expm1(-bone.damage_rate * kappa)) - 1.0
+    return (compliance[0] * more, compliance[1] * more, compliance[2] * more)
+
+
+@njit(cache=True, error_model="numpy")
 def _start(
-    bone: Bone, chain: Chain, strain: np.ndarray, state: np.ndarray, dt_s: float, cycles: float
+    bone: Bone, chain: Chain, compliance: Block, strain: np.ndarray, state: np.ndarray, dt_s: float, cycles: float
 ) -> tuple[Vector, Step]:
     """Trial elastic strain and the history at the start of the step."""
     e = vector_sum(load_vector(strain, 0), -1.0, load_vector(state, PLASTIC))
@@ -415,16 +459,19 @@ def _start(
     before = after = 0.0
     for i in range(KELVIN):
         element = chain[i]
-        compliance = element.compliance + crushed * SPRINGBACK[i]
-        before += compliance * element.before
-        after += compliance * element.after
+        of_element = element.compliance + crushed * SPRINGBACK[i]
+        before += of_element * element.before
+        after += of_element * element.after
         e = vector_sum(e, -element.stays, load_vector(state, KELVIN_START + 6 * i))
     if dt_s > 0.0:
         e = vector_sum(e, -before, load_vector(state, FLOW))
     fatigue = _fatigue(bone, state[FATIGUE], cycles, state[DRIVE], state[DRIVE])
-    step = Step(dt_s, crushed, after, state[KAPPA], state[COMPACTION], state[PRIMARY], fatigue, soft, 0.0)
+    gaping = _gaping(bone, compliance, state[KAPPA])
+    packed = np.exp(bone.packing_exponent * state[COMPACTION])
+    past = (state[KAPPA], state[COMPACTION], state[PRIMARY], fatigue, soft)
+    step = Step(dt_s, crushed, after, *past, 0.0, gaping, packed)
     load = _yield(bone, step, 0.0, 0.0).psi * bone.yield_strain / strength
-    return e, Step(dt_s, crushed, after, state[KAPPA], state[COMPACTION], state[PRIMARY], fatigue, soft, load)
+    return e, Step(dt_s, crushed, after, *past, load, gaping, packed)
 
 
 @njit(cache=True, error_model="numpy")
@@ -498,7 +545,7 @@ def bone_point(
     latter's `_column_sums`; tangent (6, 6).
     """
     compliance, surface, volumetric = blocks
-    e, step = _start(bone, chain, strain, state, dt_s, cycles)
+    e, step = _start(bone, chain, compliance, strain, state, dt_s, cycles)
     if not all_finite(e):
         return int(fail(NOT_FINITE, stress, tangent))
     found, point, primary, secondary, rate = _solve_creep(bone, step, e, compliance, surface)
@@ -531,7 +578,7 @@ def bone_batch(
     first: int,
     last: int,
 ) -> None:
-    """Crushable bone at all points of cells[first:last]; constants (k, 36). See `MaterialField.update`."""
+    """Crushable bone at all points of cells[first:last]; constants (k, 38). See `MaterialField.update`."""
     for k in range(first, last):
         c = cells[k]
         bone, compliance, surface = _load_bone(constants[k]), load_block(constants[k], 0), load_block(constants[k], 9)

@@ -63,6 +63,14 @@ def block_sum(a: Block, factor: float, b: Block) -> Block:
 
 
 @njit(cache=True, error_model="numpy")
+def widened(a: Block, diagonal: tuple[float, float, float]) -> Block:
+    """a with `diagonal` added to that of its normal part."""
+    return (
+        a[0] + diagonal[0], a[1] + diagonal[1], a[2] + diagonal[2], a[3], a[4], a[5], a[6], a[7], a[8],
+    )  # fmt: skip
+
+
+@njit(cache=True, error_model="numpy")
 def block_inverse(a: Block) -> Block:
     """Inverse by cofactors; the normal part must be regular."""
     c00 = a[1] * a[2] - a[4] * a[4]

@@ -17,15 +17,19 @@ DENSITY, SIZE = 0.08, 2.0
 MODULUS, STRENGTH = 2980.0 * DENSITY**1.05, 37.4 * DENSITY**1.39
 YIELD_STRAIN = STRENGTH / MODULUS
 CARD = load_card("trabecular").uncalibrated()  # the numbers below are those of its sources
-ROW = bone_rows(CARD, [DENSITY], [SIZE])[0]
 NAMES = [parameter.name for parameter in CRUSHABLE_BONE.parameters]
+WHOLE = bone_rows(CARD, [DENSITY], [SIZE])[0]
 
 
-def changed(row=ROW, **values):
-    new = row.copy()
+def changed(row=None, **values):
+    new = (ROW if row is None else row).copy()
     for name, value in values.items():
         new[NAMES.index(name)] = value
     return new
+
+
+# the same in tension when crushed, and no stiffer when packed: what each of the two does has tests of its own
+ROW = changed(WHOLE, tension_share=1.0, packing_exponent=0.0)
 
 
 def at_rest(row=ROW):
@@ -55,6 +59,17 @@ def strength(softened_by, compaction, row):
     return value["yield_stress_mpa"] * (plateau + soft + value["densification_gain"] * packed**4)
 
 
+def packed_stiffness(compaction, row):
+    """How much stiffer packing has made bone."""
+    return np.exp(row[NAMES.index("packing_exponent")] * compaction)
+
+
+def kept_in_tension(kappa, row):
+    """Share of the stiffness that is left in tension."""
+    value = dict(zip(NAMES, row, strict=True))
+    return 1.0 - (1.0 - value["tension_share"]) * (1.0 - np.exp(-value["damage_rate"] * kappa))
+
+
 def overload_damage(kappa, row=ROW):
     value = dict(zip(NAMES, row, strict=True))
     return value["damage_max"] * (1.0 - np.exp(-value["damage_rate"] * kappa))
@@ -66,21 +81,22 @@ def release_rate(kappa, row=ROW):
     return value["damage_rate"] * value["damage_max"] * np.exp(-value["damage_rate"] * kappa)
 
 
-def energy(stress, row):
-    """E1 sigma' C0^-1 sigma of stresses (..., 6), from the fabric form of the compliance."""
+def energy(stress, row, kappa0=0.0):
+    """E1 sigma' C0^-1 sigma of stresses (..., 6), from the fabric form of the compliance; more where cracks gape."""
     value = dict(zip(NAMES, row, strict=True))
     nu = value["poisson_ratio"]
     r = np.sqrt([value["modulus_ratio_x"], value["modulus_ratio_y"], 1.0])
     normal, shear = stress[..., :3] / r, stress[..., 3:] / np.sqrt([r[0] * r[1], r[1] * r[2], r[0] * r[2]])
     square = (1.0 + nu) * (normal**2).sum(-1) - nu * normal.sum(-1) ** 2
-    return square + 2.0 * (1.0 + nu) * (shear**2).sum(-1)
+    gaping = (1.0 / kept_in_tension(np.asarray(kappa0)[..., None], row) - 1.0) * np.maximum(normal, 0.0) ** 2
+    return square + 2.0 * (1.0 + nu) * (shear**2).sum(-1) + gaping.sum(-1)
 
 
-def excess(stress, limit, damage, slope, row):
+def excess(stress, limit, damage, slope, row, kappa0=0.0):
     """f and the threshold it stands over, both MPa; `limit` is Y, `slope` is D'."""
     per_modulus = 0.5 * slope / (row[NAMES.index("axial_modulus_mpa")] * (1.0 - damage) ** 2)
     threshold = limit + per_modulus * limit**2
-    return phi(stress, row) + per_modulus * energy(stress, row) - threshold, threshold
+    return phi(stress, row) + per_modulus * energy(stress, row, kappa0) - threshold, threshold
 
 
 def first_yield(ratio):
@@ -437,33 +453,38 @@ def random_walk(row, count, seed):
         state = response.state
 
 
-def branch(field, strain, state, dt_s, cycles):
-    """Which smooth piece of the law answers: flowing or not, damage at its cap or not."""
+def branch(row, field, strain, state, dt_s, cycles):
+    """Which smooth piece of the law answers: flowing or not, damage at its cap or not, each axis in tension or not."""
     response = field.update(strain, state, dt_s, cycles)
     flowing = field.state_field(response.state, "kappa") > field.state_field(state, "kappa")
-    return np.stack([flowing, field.state_field(response.state, "damage") >= 0.95 - 1e-9])
+    left = 1.0 - field.state_field(response.state, "damage")
+    capped = left <= (0.05 + 1e-9) * packed_stiffness(field.state_field(state, "compaction"), row)
+    return np.stack([flowing, capped, left >= 1.0, *np.moveaxis(response.stress[..., :3] > 0.0, -1, 0)])
 
 
-@pytest.mark.parametrize("row", [ROW, bench.SKEWED_BONE], ids=["usual", "skewed"])
+COARSE = bone_rows(CARD.with_values(softening_strain=0.02), [0.2], [8.0])[0]
+LOOSE = changed(WHOLE, tension_share=0.01, packing_exponent=3.0)
+ROWS = {"usual": WHOLE, "skewed": bench.SKEWED_BONE, "coarse": COARSE, "loose": LOOSE, "same in tension": ROW}
+ANY_ROW = pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
+
+
+@ANY_ROW
 def test_tangent_on_random_paths(row):
-    """Every point whose differences are not taken astride a kink (yield, damage cap) has the exact tangent."""
+    """Every point whose differences are not taken astride a kink (yield, damage cap, tension) has the exact tangent."""
     flowing = total = 0
     size = 1e-6  # at 1e-7 the rounding of the stress shows where a crushed point's tangent is a hundredth of E1
     for field, strain, state, dt_s, cycles, _ in random_walk(row, 40, 11):
         error = bench.tangent_error(field, strain, state, dt_s, cycles, step=size)
-        here = branch(field, strain, state, dt_s, cycles)
+        here = branch(row, field, strain, state, dt_s, cycles)
         near = [there for pair in bench.neighbours(strain, size) for there in pair]
-        smooth = np.all([branch(field, there, state, dt_s, cycles) == here for there in near], axis=(0, 1))
+        smooth = np.all([branch(row, field, there, state, dt_s, cycles) == here for there in near], axis=(0, 1))
         assert error[smooth].max() < 1e-6
         assert smooth.mean() > 0.9
         flowing, total = flowing + here[0].sum(), total + error.size
     assert 0.1 < flowing / total < 0.9
 
 
-COARSE = bone_rows(CARD.with_values(softening_strain=0.02), [0.2], [8.0])[0]
-
-
-@pytest.mark.parametrize("row", [ROW, bench.SKEWED_BONE, COARSE], ids=["usual", "skewed", "coarse"])
+@ANY_ROW
 def test_tangent_is_symmetric(row):
     """The law has a potential where bone is not packed: in a step without time, or in which no damage grows."""
     counted = lopsided = 0
@@ -475,11 +496,11 @@ def test_tangent_is_symmetric(row):
         symmetric = ~flowing | ((dt_s == 0.0) & ~packed)
         assert skew[symmetric].max() < 1e-9
         counted, lopsided = counted + (symmetric & flowing).sum(), max(lopsided, skew.max())
-    assert counted > 100
+    assert counted > 50
     assert lopsided > 1e-3  # creep under growing damage has none: the test can tell
 
 
-@pytest.mark.parametrize("row", [ROW, bench.SKEWED_BONE, COARSE], ids=["usual", "skewed", "coarse"])
+@ANY_ROW
 def test_stress_never_leaves_the_yield_surface(row):
     for field, _, state, _, _, response in random_walk(row, 200, 23):
         assert (response.status == 0).all()
@@ -488,8 +509,10 @@ def test_stress_never_leaves_the_yield_surface(row):
         kappa0 = field.state_field(state, "kappa")
         compaction0, compaction = (field.state_field(at, "compaction") for at in (state, response.state))
         assert (compaction >= compaction0).all()
-        slope = np.where(damage < 0.95 - 1e-12, release_rate(kappa, row), 0.0)
-        over, threshold = excess(response.stress, strength(kappa0, compaction, row), damage, slope, row)
+        stiffer = packed_stiffness(compaction0, row)
+        free = (1.0 - damage > (0.05 + 1e-12) * stiffer) & (1.0 - damage < 1.0 + (kappa == 0.0))
+        slope = np.where(free, stiffer * release_rate(kappa, row), 0.0)
+        over, threshold = excess(response.stress, strength(kappa0, compaction, row), damage, slope, row, kappa0)
         assert (over <= 1e-10 * threshold).all()
         flowing = kappa > kappa0
         assert np.abs(over / threshold)[flowing].max(initial=0.0) < 1e-9
@@ -499,22 +522,54 @@ def test_stress_never_leaves_the_yield_surface(row):
 ENDPLATE = bone_rows(load_card("endplate").uncalibrated(), [0.1], [SIZE])[0]
 
 
-@pytest.mark.parametrize(
-    "row",
-    [ROW, bench.SKEWED_BONE, COARSE, ENDPLATE],
-    ids=["usual", "skewed", "coarse", "endplate"],
-)
+@pytest.mark.parametrize("row", [*ROWS.values(), ENDPLATE], ids=[*ROWS.keys(), "endplate"])
 def test_stress_is_what_history_leaves_of_the_strain(row):
-    """sigma = (1 - D) C0:(E - what is stored as plastic and as creep strain)."""
-    for field, strain, _, _, _, response in random_walk(row, 200, 41):
+    """sigma = (1 - D) C:(E - what is stored as plastic and as creep strain), C less along axes in tension."""
+    for field, strain, state, _, _, response in random_walk(row, 200, 41):
         stiffness = field.update(np.zeros_like(strain), field.initial_state()).tangent
+        compliance = np.linalg.inv(stiffness)
+        left = kept_in_tension(field.state_field(state, "kappa"), row)
+        for axis in range(3):
+            pulled = response.stress[..., axis] > 0.0
+            compliance[..., axis, axis] *= np.where(pulled, 1.0 / left, 1.0)
         plastic, damage, kelvin = (
             field.state_field(response.state, name) for name in ("plastic_strain", "damage", "kelvin_strain")
         )
         elastic = strain - plastic - kelvin.reshape(*strain.shape[:2], 5, 6).sum(axis=2)
-        expected = (1.0 - damage)[..., None] * np.einsum("cpij,cpj->cpi", stiffness, elastic)
+        expected = (1.0 - damage)[..., None] * np.linalg.solve(compliance, elastic[..., None])[..., 0]
         size = np.abs(stiffness).max() * np.abs(strain).max(axis=-1, keepdims=True)
         assert (np.abs(response.stress - expected) <= 1e-12 * size).all()
+
+
+def test_crushed_bone_gapes_in_tension_and_closes_again():
+    """Drawn apart it has the card's share of its stiffness, and no memory of it; pressed together all that is left."""
+    row = at_rest(changed(WHOLE, packing_exponent=0.0, springback_share=0.0))
+    crushed = drive_uniaxial(CRUSHABLE_BONE, row, -np.linspace(0.0, 0.1, 51)[1:])
+    kappa, rest = crushed.variable("kappa")[-1], crushed.variable("plastic_strain")[-1, 2]
+    left = 1.0 - crushed.variable("damage")[-1]
+    path = rest + np.array([-0.001, 0.0, 0.001, 0.02, 0.001, 0.0, -0.001])
+    stress = drive_uniaxial(CRUSHABLE_BONE, row, path, after=crushed).stress[:, 2]
+    share = kept_in_tension(kappa, row)
+    assert share == pytest.approx(0.05, abs=1e-6)
+    expected = left * MODULUS * np.where(path > rest, share, 1.0) * (path - rest)
+    np.testing.assert_allclose(stress, expected, rtol=1e-6, atol=1e-9 * STRENGTH)
+
+
+def test_whole_bone_is_the_same_in_tension():
+    pulled, pressed = (drive_uniaxial(CRUSHABLE_BONE, WHOLE, [sign * 0.9 * YIELD_STRAIN]) for sign in (1.0, -1.0))
+    np.testing.assert_allclose(pulled.stress, -pressed.stress, rtol=1e-12, atol=1e-12 * STRENGTH)
+
+
+def test_packed_bone_is_stiffer():
+    """As an open-cell foam: by the square of its density, which damage takes its share of."""
+    row = at_rest(changed(WHOLE, springback_share=0.0))
+    crushed = drive_uniaxial(CRUSHABLE_BONE, row, -np.linspace(0.0, 0.3, 301)[1:])
+    kappa, compaction = crushed.variable("kappa")[-1], crushed.variable("compaction")[-1]
+    reached = crushed.strain[-1, 2]
+    back = drive_uniaxial(CRUSHABLE_BONE, row, reached + np.array([1e-3, 2e-3]), after=crushed)
+    slope = np.diff(back.stress[:, 2])[0] / 1e-3
+    assert slope == pytest.approx((1.0 - overload_damage(kappa)) * np.exp(2.0 * compaction) * MODULUS, rel=1e-6)
+    assert np.exp(2.0 * compaction) == pytest.approx(1.8, abs=0.1)  # by hand: exp(0.3)^2, less what is elastic
 
 
 @pytest.mark.parametrize("size", [1e-300, 1e-200, 1e-100, 1e-30, 1e-14])
