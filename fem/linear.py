@@ -282,7 +282,14 @@ class Factory:
         return lambda rhs: lu.solve(rhs)
 
     def _rslab(self, csc: sp.csc_array[Any]) -> Callable[[Floats], Floats]:
-        path = "ldlt" if is_symmetric(csc) else "lu"
+        if is_symmetric(csc):
+            try:
+                return self._factored(csc, "ldlt")
+            except RuntimeError:
+                pass  # pivots on the diagonal cannot always order a saddle point; LU judges whether it is singular
+        return self._factored(csc, "lu")
+
+    def _factored(self, csc: sp.csc_array[Any], path: Literal["ldlt", "lu"]) -> Callable[[Floats], Floats]:
         known = self._patterns.get(path)
         if known is None or not (np.array_equal(known[0], csc.indptr) and np.array_equal(known[1], csc.indices)):
             symbolic = rslab.analyze(csc, path=path, ordering="metis", threads=self.threads)

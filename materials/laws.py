@@ -497,7 +497,12 @@ Plasticity: sigma = (1 - D) C0:(E - E_in), dE_in = dlambda P sigma/phi, kappa = 
     so that nothing lowers Y within it (in the spirit of IMPL-EX: Oliver, Huespe & Cante 2008, CMAME 197:1865;
     first order in the step).
     But for packing the tangent is symmetric without creep, and with it while no damage grows.
-Damage: D = min(cap, D_max (1 - exp(-a kappa)) + D_f).
+Damage: D = min(cap, D_max (1 - exp(-a kappa)) + D_f), of the modulus as packed: where this says 1 - D, read
+    (1 - D) exp(q e0), at most 1, with e0 the compaction committed before the step; `damage` in the state is one minus that.
+    An open-cell foam is as stiff as the square of its density (Gibson & Ashby 1982, Proc R Soc A 382:43).
+Gaping: along an axis in tension C0 of crushed bone is that of uniaxial stiffness t E_i, t = 1 - (1 - t_c)
+    (1 - exp(-a kappa0)): what crushing has broken parts without a memory of it, and bears again once it touches
+    (crack closure, as Mazars & Pijaudier-Cabot 1989, J Eng Mech 115:345). Convex: the tangent stays symmetric.
 Springback: of each crush increment a share chi goes into three elements of the Kelvin chain, a third each, whose
     compliance grows by a third of chi kappa (1 - D) E1/Y each: in equilibrium under the crushing stress, and coming
     back over 1.6 to 160 tau once unloaded.
