@@ -17,7 +17,9 @@ from kyphos.meshes.model import (
     gauge_height_mm,
     mesh_hash,
 )
+from kyphos.meshes.disc import DiscDimensions, default_disc
 from kyphos.meshes.quality import check_quality, scaled_jacobian
+from kyphos.meshes.segment import Frame, PlacedShape, segment_mesh, sweep_segment
 from kyphos.meshes.vertebra import LEVELS, BodyDimensions, build_body, default_dimensions, random_dimensions
 from kyphos.meshes.voxels import VoxelImage, voxel_image, voxel_mesh
 

@@ -92,8 +92,8 @@ def read_scan(
     without a vertebral body or upside down.
     """
     numbers = numbers or Labels()
-    density, affine = _read_nifti(Path(image))
-    marks, label_affine = _read_nifti(Path(labels))
+    density, affine = read_nifti(Path(image))
+    marks, label_affine = read_nifti(Path(labels))
     if density.shape != marks.shape:
         shapes = f"{density.shape} and {marks.shape} voxels"
         raise DataError(f"{image} and {labels} have {shapes}; resample one onto the other")
@@ -143,7 +143,7 @@ def sample_ct() -> tuple[Path, Path]:
 # --- reading -----------------------------------------------------------------------------------------------
 
 
-def _read_nifti(path: Path) -> tuple[Floats, Floats]:
+def read_nifti(path: Path) -> tuple[Floats, Floats]:
     """Voxels and affine of a NIfTI file in the closest RAS+ order."""
     if not path.is_file():
         raise DataError(f"{path} does not exist; give a NIfTI file (.nii or .nii.gz)")
@@ -268,25 +268,38 @@ def scan_shape(
     endplate_thickness_mm: float = 0.5,
 ) -> ScanShape:
     """Smooth body shape fitted to the mask of a scan; its vertical is the scan's z axis."""
-    mask = np.pad(_body_mask(scan, numbers or Labels()), 2)
-    inside = ndimage.distance_transform_edt(mask, sampling=scan.voxel_mm)
-    outside = ndimage.distance_transform_edt(~mask, sampling=scan.voxel_mm)
-    distance = ndimage.gaussian_filter(inside - outside, SMOOTHING_MM / scan.voxel_mm)
-
-    def depth_mm(points_mm: Floats) -> Floats:
-        """Signed distance (k,) to the wall, positive inside."""
-        coordinates = scan.index(points_mm).T + 2.0
-        values: Floats = ndimage.map_coordinates(distance, coordinates, order=1, mode="nearest")
-        return values
-
-    origin = _origin_mm(scan, mask[2:-2, 2:-2, 2:-2], depth_mm)
+    mask = _body_mask(scan, numbers or Labels())
+    depth_mm = signed_depth(mask, scan)
+    origin = _origin_mm(scan, mask, depth_mm)
 
     def local_depth_mm(points_mm: Floats) -> Floats:
         return depth_mm(points_mm + origin)
 
-    superior, inferior = _fit_endplates(local_depth_mm)
-    outline = _fit_outline(local_depth_mm, superior, inferior)
-    return ScanShape(origin, superior, inferior, outline, shell_thickness_mm, endplate_thickness_mm)
+    return fit_shape(local_depth_mm, origin, shell_thickness_mm, endplate_thickness_mm)
+
+
+def fit_shape(
+    depth_mm: Callable[[Floats], Floats], origin_mm: Floats, shell_thickness_mm: float, endplate_thickness_mm: float
+) -> ScanShape:
+    """Smooth body shape about the origin of a signed distance (k,) at points (k, 3), positive inside, z upwards."""
+    superior, inferior = _fit_endplates(depth_mm)
+    outline = _fit_outline(depth_mm, superior, inferior)
+    return ScanShape(origin_mm, superior, inferior, outline, shell_thickness_mm, endplate_thickness_mm)
+
+
+def signed_depth(mask: NDArray[np.bool_], scan: Scan) -> Callable[[Floats], Floats]:
+    """Smoothed signed distance to a mask's surface in mm, positive inside, as a function of positions (k, 3)."""
+    padded = np.pad(mask, 2)
+    inside = ndimage.distance_transform_edt(padded, sampling=scan.voxel_mm)
+    outside = ndimage.distance_transform_edt(~padded, sampling=scan.voxel_mm)
+    distance = ndimage.gaussian_filter(inside - outside, SMOOTHING_MM / scan.voxel_mm)
+
+    def depth_mm(points_mm: Floats) -> Floats:
+        coordinates = scan.index(points_mm).T + 2.0
+        values: Floats = ndimage.map_coordinates(distance, coordinates, order=1, mode="nearest")
+        return values
+
+    return depth_mm
 
 
 def _origin_mm(scan: Scan, mask: NDArray[np.bool_], depth_mm: Callable[[Floats], Floats]) -> Floats:
