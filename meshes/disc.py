@@ -26,7 +26,9 @@ _DISC = {
     "L4_L5": (11.2, 11.5),
 }
 # Height left by degeneration, as one FE study assumed it (J08, seen); the wedge shrinks with it.
-_HEIGHT_LEFT = {"healthy": 1.0, "mild": 0.8, "moderate": 0.6, "severe": 0.4}
+_HEIGHT_LEFT: dict[Grade, float] = {"healthy": 1.0, "mild": 0.8, "moderate": 0.6, "severe": 0.4}
+GRADES: tuple[Grade, ...] = tuple(_HEIGHT_LEFT)
+"""Degrees of degeneration."""
 
 _RANGES: dict[str, tuple[float, float]] = {"height_mm": (2.0, 20.0), "wedge_deg": (-20.0, 30.0)}
 
@@ -34,7 +36,7 @@ CARTILAGE_MM = 0.6
 """Thickness of each cartilage endplate; 0.3-1 mm in MRI (H18, seen), the value assumed."""
 FIBRE_ANGLE_DEG = 30.0
 """Fibres to the disc's mid-plane, the same in all layers (assumed; about 25 outside to 45 inside are reported)."""
-REFINEMENT = 0.7
+REFINEMENT = 2.0 / 3.0
 """Height of a disc's cells over the element size: its stress varies most over its height."""
 LEAST_GAP_MM = 1.0
 """No disc is thinner anywhere."""
@@ -86,7 +88,7 @@ def disc_stack(section: Section, below: Floats, above: Floats, name: str, elemen
     """Layers of a disc between two endplate surfaces (n, 3), which are its first and last node layer.
 
     Node lines are straight from endplate to endplate. Between the two thin cartilage layers there is an even number of
-    layers of about 0.7 of the element size, four at least, so that there is a mid-height section. The core of the section is
+    layers of about two thirds of the element size, four at least, so that there is a mid-height section. The core of the section is
     nucleus, each ring around it a layer of annulus; cartilage covers the nucleus and the inner half of the annulus.
     Raises MeshError where the bodies touch.
     """

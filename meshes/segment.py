@@ -10,11 +10,12 @@ import numpy as np
 
 from kyphos.errors import MeshError
 from kyphos.meshes.density import density_field
-from kyphos.meshes.disc import DiscDimensions, default_disc, disc_stack, with_discs
+from kyphos.meshes.disc import GRADES, DiscDimensions, default_disc, disc_stack, with_discs
 from kyphos.meshes.model import Floats, SegmentMesh
+from kyphos.meshes.posterior import with_links
 from kyphos.meshes.quality import check_quality
-from kyphos.meshes.sweep import BodyShape, BodyStack, Section, potted, section_area_mm2, section_for, sweep_bones
-from kyphos.meshes.vertebra import LEVELS, BodyDimensions, ParametricShape, Sex, build_body, default_dimensions
+from kyphos.meshes.sweep import BodyShape, BodyStack, Section, Stack, potted, section_area_mm2, section_for, sweep_bones
+from kyphos.meshes.vertebra import LEVELS, BodyDimensions, ParametricShape, Sex, build_body, default_dimensions, random_dimensions
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,26 @@ def segment_mesh(
     return density_field(mesh, vbmd_mg_per_cc, seed, density_cv)
 
 
+def random_segment(
+    count: int, sex: Sex, rng: np.random.Generator
+) -> tuple[tuple[str, ...], dict[str, BodyDimensions], dict[str, DiscDimensions]]:
+    """Levels, body and disc dimensions of a random segment of `count` levels (all spreads assumed).
+
+    Bodies as in `random_dimensions`, one common size; discs of any grade, heights ±15 %, wedges ±3 degrees.
+    """
+    first = int(rng.integers(len(LEVELS) - count + 1))
+    levels = LEVELS[first : first + count]
+    size = 1.0 + 0.07 * float(rng.standard_normal())
+    bodies = {level: random_dimensions(level, sex, rng, size) for level in levels}
+    discs = {}
+    for upper, lower in pairwise(levels):
+        usual = default_disc(f"{upper}_{lower}")
+        height = size * usual.height_mm * float(rng.uniform(0.85, 1.15))
+        wedge = usual.wedge_deg + float(rng.uniform(-3.0, 3.0))
+        discs[f"{upper}_{lower}"] = DiscDimensions(height, wedge, GRADES[int(rng.integers(len(GRADES)))])
+    return levels, bodies, discs
+
+
 def sweep_segment(bodies: Sequence[PlacedShape], element_size_mm: float) -> SegmentMesh:
     """Mesh of two or more placed bodies, from the top down, with discs in between; density is NaN.
 
@@ -86,11 +107,8 @@ def sweep_segment(bodies: Sequence[PlacedShape], element_size_mm: float) -> Segm
     section = section_for(area, element_size_mm, extra_rings=1)
     upright = _upright(bodies)
     stacks = [_moved(sweep_bones(b.shape, section, b.level, element_size_mm), b.frame) for b in upright]
-    discs = [
-        disc_stack(section, low.stack.layers[-1], up.stack.layers[0], f"{up.body.level}_{low.body.level}", element_size_mm)
-        for up, low in pairwise(stacks)
-    ]
-    mesh = with_discs(potted(section, stacks, discs, element_size_mm), section)
+    discs = [_between(section, *pair, element_size_mm) for pair in pairwise(stacks)]
+    mesh = with_links(with_discs(potted(section, stacks, discs, element_size_mm), section))
     check_quality(mesh)
     return mesh
 
@@ -144,6 +162,12 @@ def _upright(bodies: Sequence[PlacedShape]) -> list[PlacedShape]:
     return [
         replace(body, frame=Frame(turn @ (body.frame.origin_mm - middle), body.frame.axes @ turn.T)) for body in bodies
     ]
+
+
+def _between(section: Section, upper: BodyStack, lower: BodyStack, element_size_mm: float) -> Stack:
+    """The disc between two bodies in their places."""
+    name = f"{upper.body.level}_{lower.body.level}"
+    return disc_stack(section, lower.stack.layers[-1], upper.stack.layers[0], name, element_size_mm)
 
 
 def _moved(bones: BodyStack, frame: Frame) -> BodyStack:

@@ -393,10 +393,10 @@ def _mean_point(points: Floats, ids: Ints, y_mm: float) -> tuple[Ints, Floats]:
     """Node ids and weights whose weighted mean lies exactly at x = 0, y = y_mm (moving least squares)."""
     offset = points[ids][:, :2] - (0.0, y_mm)
     distance = np.linalg.norm(offset, axis=1) / GAUGE_RADIUS_MM
-    near = distance < 1.0
-    if near.sum() < 4:
-        near = np.zeros(len(ids), dtype=bool)
-        near[np.argsort(distance)[:6]] = True
+    place = np.argsort(np.argsort(distance))
+    for near in (distance < 1.0, place < 6, place < 12):  # on coarse meshes few nodes are near, or all on a line
+        if near.sum() >= 4 and np.linalg.matrix_rank(offset[near] - offset[near].mean(axis=0), tol=0.1) == 2:
+            break
     kernel = np.exp(-3.0 * distance[near] ** 2)
     basis = np.column_stack([np.ones(near.sum()), offset[near]])
     moments = basis.T @ (kernel[:, None] * basis)
