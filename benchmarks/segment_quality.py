@@ -1,7 +1,7 @@
 """Random segments of one to seven levels through the quality gate.
 
-`python benchmarks/segment_quality.py [COUNT] [SIZE_MM]` draws levels, sizes, discs and grades, prints one row per number
-of levels and, at the end, how many failed; exit code 1 if any did.
+`python benchmarks/segment_quality.py [COUNT] [SIZE_MM]` draws levels, sizes, discs and grades, prints one row per
+number of levels and, at the end, how many failed; exit code 1 if any did.
 """
 
 from __future__ import annotations

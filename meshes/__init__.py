@@ -6,6 +6,7 @@ if __name__ != "kyphos.meshes":
 from kyphos.meshes.cement import Rim, balloon_seeds, cement_rim, select_volume
 from kyphos.meshes.coupons import box_coupon, round_coupon
 from kyphos.meshes.density import density_field
+from kyphos.meshes.disc import DiscDimensions, default_disc
 from kyphos.meshes.image import Labels, Scan, body_from_ct, read_scan, sample_ct
 from kyphos.meshes.io import read_vtu, read_vtu_mesh, write_grid, write_vtu
 from kyphos.meshes.model import (
@@ -19,7 +20,6 @@ from kyphos.meshes.model import (
     gauge_height_mm,
     mesh_hash,
 )
-from kyphos.meshes.disc import DiscDimensions, default_disc
 from kyphos.meshes.quality import check_quality, scaled_jacobian
 from kyphos.meshes.segment import Frame, PlacedShape, random_segment, segment_mesh, sweep_segment
 from kyphos.meshes.spine import (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ Grade = Literal["healthy", "mild", "moderate", "severe"]
 # Mean height in mm and lordotic wedge in degrees of a healthy disc. Heights: L1-L5 middles of the reference ranges of
 # 169 adults in MRI (evidence row H13, seen), carried on by the same step, 0.87 mm a level, to the two above (assumed;
 # H12 has 6-7 mm at T11-12). Wedges: assumed, within what two MRI series find (2.5 and 6.6 degrees at L1-2, 12-14 at
-# L4-5: H14, H15, H16), and with a sum over L1-L5 of 31 degrees, which 15 at L5-S1 fill up to the 43-49 of 645 adults (H17).
+# L4-5: H14, H15, H16); their sum over L1-L5 is 31 degrees, which 15 at L5-S1 fill up to the 43-49 of 645 adults (H17).
 _DISC = {
     "T11_T12": (6.8, 1.0),
     "T12_L1": (7.7, 2.5),
@@ -88,8 +89,9 @@ def disc_stack(section: Section, below: Floats, above: Floats, name: str, elemen
     """Layers of a disc between two endplate surfaces (n, 3), which are its first and last node layer.
 
     Node lines are straight from endplate to endplate. Between the two thin cartilage layers there is an even number of
-    layers of about two thirds of the element size, four at least, so that there is a mid-height section. The core of the section is
-    nucleus, each ring around it a layer of annulus; cartilage covers the nucleus and the inner half of the annulus.
+    layers of about two thirds of the element size, four at least, so that there is a mid-height section. The core of
+    the section is nucleus, each ring around it a layer of annulus; cartilage covers the nucleus and the inner half of
+    the annulus.
     Raises MeshError where the bodies touch.
     """
     gap = above - below
@@ -118,7 +120,7 @@ def with_discs(mesh: SegmentMesh, section: Section) -> SegmentMesh:
     """The mesh of a potted segment with its `Disc`s and their node and face sets."""
     levels = list(mesh.bodies)
     discs, nodes, faces = {}, dict(mesh.node_sets), dict(mesh.face_sets)
-    for upper, lower in zip(levels, levels[1:], strict=False):
+    for upper, lower in pairwise(levels):
         name = f"{upper}_{lower}"
         first, last = (int(mesh.node_sets[s][0]) // section.node_count for s in _facing(upper, lower))
         middle = (first + last) // 2

@@ -66,7 +66,7 @@ class FacetPair:
             )
 
 
-# Below T12-L1 the Visible Human's; T12-L1 taken as L1-L2, T11-T12 with the coronal facets of a chest vertebra (assumed).
+# From L1-L2 on the Visible Human's; T12-L1 as L1-L2, T11-T12 with the coronal facets of a chest vertebra (assumed).
 FACETS = {
     "T11_T12": FacetPair(0.55, 75.0),
     "T12_L1": FacetPair(0.53, 20.0),
@@ -82,8 +82,8 @@ def with_links(mesh: SegmentMesh) -> SegmentMesh:
     carriers = {level: _arch_carriers(mesh, body) for level, body in mesh.bodies.items()}
     links: list[Link] = []
     for disc in mesh.discs.values():
-        ends = [_End(mesh, mesh.bodies[level], carriers[level]) for level in (disc.upper, disc.lower)]
-        links += [*_along_walls(mesh, *ends), *_behind(*ends), *_facets(*ends, FACETS[disc.name])]
+        upper, lower = (_End(mesh, mesh.bodies[level], carriers[level]) for level in (disc.upper, disc.lower))
+        links += _along_walls(mesh, upper, lower) + _behind(upper, lower) + _facets(upper, lower, FACETS[disc.name])
     return replace(mesh, links=tuple(links))
 
 
@@ -134,9 +134,7 @@ def _along_walls(mesh: SegmentMesh, upper: _End, lower: _End) -> list[Link]:
     for name, side in (("ALL", 1.0), ("PLL", -1.0)):
         ends = []
         for end, plate in ((upper, "inferior_endplate"), (lower, "superior_endplate")):
-            rim = np.intersect1d(
-                mesh.face_sets[f"{end.body.level}.wall"], mesh.node_sets[f"{end.body.level}.{plate}"]
-            )
+            rim = np.intersect1d(mesh.face_sets[f"{end.body.level}.wall"], mesh.node_sets[f"{end.body.level}.{plate}"])
             local = end.local(rim)
             middle = rim[np.argmin(np.abs(local[:, 0]) - side * local[:, 1])]
             inward = -1.0 if plate.startswith("superior") else 1.0

@@ -1,4 +1,4 @@
-"""Segments: vertebral bodies along the thoracolumbar curve with discs between them, from numbers or from real shapes."""
+"""Segments: vertebral bodies along the thoracolumbar curve, discs between them, from numbers or from real shapes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ from kyphos.meshes.model import Floats, SegmentMesh
 from kyphos.meshes.posterior import with_links
 from kyphos.meshes.quality import check_quality
 from kyphos.meshes.sweep import BodyShape, BodyStack, Section, Stack, potted, section_area_mm2, section_for, sweep_bones
-from kyphos.meshes.vertebra import LEVELS, BodyDimensions, ParametricShape, Sex, build_body, default_dimensions, random_dimensions
+from kyphos.meshes.vertebra import (
+    LEVELS,
+    BodyDimensions,
+    ParametricShape,
+    Sex,
+    build_body,
+    default_dimensions,
+    random_dimensions,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,7 @@ def segment_mesh(
     dimensions
         level -> `BodyDimensions` where they differ from the defaults of that sex.
     discs
-        ``"T12_L1"`` -> `DiscDimensions` where they differ from the defaults. Their wedges and the bodies' make the curve.
+        ``"T12_L1"`` -> `DiscDimensions` where they differ from the defaults. All wedges together are the curve.
 
     The line from the centre of the lowest to that of the uppermost body is the z axis, its middle the origin.
     Raises MeshError for anything out of range and where bodies touch.
@@ -116,7 +124,7 @@ def sweep_segment(bodies: Sequence[PlacedShape], element_size_mm: float) -> Segm
 def stand(sizes: Mapping[str, BodyDimensions], discs: Mapping[str, DiscDimensions]) -> list[PlacedShape]:
     """Bodies, given from the top down, one on the other: each rim faces the next over the disc's height and wedge."""
     placed: list[PlacedShape] = []
-    for level, size in reversed(sizes.items()):
+    for level, size in reversed(list(sizes.items())):
         if not placed:
             frame = Frame(np.zeros(3), np.eye(3))
         else:

@@ -95,7 +95,9 @@ def spine_from_mask(
     present = set(np.unique(scan.labels).tolist())
     missing = [level for level in levels if numbers.get(level) not in present]
     if missing:
-        raise DataError(f"{path} has no label {numbers.get(missing[0])} for {missing[0]}; it has {sorted(present - {0})}")
+        raise DataError(
+            f"{path} has no label {numbers.get(missing[0])} for {missing[0]}; it has {sorted(present - {0})}"
+        )
     bodies = [_from_label(scan, numbers[level], level, shell_thickness_mm, endplate_thickness_mm) for level in levels]
     return Spine(tuple(bodies), str(path))
 
@@ -227,7 +229,7 @@ def _refined(depth_mm: Depth, frame: Frame, level: str) -> Frame:
 
 
 def _ends_mm(depth_mm: Depth, frame: Frame, places: Floats) -> Floats:
-    """Heights (k, 2) of the bottom and the top of the body over places (k, 2) in the frame; NaN where there are none."""
+    """Heights (k, 2) of the body's bottom and top over places (k, 2) in the frame; NaN where there are none."""
     rows = []
     for x, y in places:
         start = np.array([x, y, 0.0])

@@ -128,7 +128,7 @@ class Stack:
 
 @dataclass(frozen=True, slots=True)
 class BodyStack:
-    """One vertebral body: its stack in its own frame, and `body`, whose gauges count the nodes from its bottom layer."""
+    """One vertebral body: its stack in its own frame, and `body`, whose gauges count nodes from its bottom layer."""
 
     stack: Stack
     body: Body
@@ -335,9 +335,7 @@ def _region_names(slabs: Sequence[Slab], levels: Sequence[str]) -> tuple[str, ..
     return (*bones, *soft, *pots)
 
 
-def _sets(
-    section: Section, ends: dict[str, tuple[int, int]], top: int
-) -> tuple[dict[str, Ints], dict[str, Ints]]:
+def _sets(section: Section, ends: dict[str, tuple[int, int]], top: int) -> tuple[dict[str, Ints], dict[str, Ints]]:
     """Named node and face sets; every quad's normal points out of its body.
 
     `ends`: level -> first node layer and number of slabs of its bones; `top`: the uppermost node layer.

@@ -150,9 +150,7 @@ def default_dimensions(level: str, sex: Sex = "female") -> BodyDimensions:
     return BodyDimensions(width, depth, lower_width, lower_depth, anterior, posterior)
 
 
-def random_dimensions(
-    level: str, sex: Sex, rng: np.random.Generator, common: float | None = None
-) -> BodyDimensions:
+def random_dimensions(level: str, sex: Sex, rng: np.random.Generator, common: float | None = None) -> BodyDimensions:
     """A random specimen: lengths vary by 7 % together and 3 % apart, the rest uniformly (all assumed).
 
     `common` is the factor that they share, by default drawn.

@@ -1,9 +1,9 @@
 """Make the shipped spines (meshes/sample) from their sources, and print how well the fits are.
 
-`python tools/make_specimens.py VISIBLE_HUMAN_FOLDER VERSE_MASK.nii.gz` needs the closed surfaces L1-L5 (`<level>_body.vtp`,
-`<level>_wrap.vtp`; mm, x anterior, z up) made from github.com/RemusR9/artisynth_lumbosacralSpineModel (BSD-3-Clause), and
-sub-verse004's vertebra mask from github.com/anjany/verse (CC BY-SA 4.0). It takes about three minutes. It writes both
-`bodies.json`, and prints the distances between surface and fit and the proportions of the arches that
+`python tools/make_specimens.py VISIBLE_HUMAN_FOLDER VERSE_MASK.nii.gz` needs the closed surfaces `<level>_body.vtp` and
+`<level>_wrap.vtp` of L1-L5 (mm, x anterior, z up), made from github.com/RemusR9/artisynth_lumbosacralSpineModel
+(BSD-3-Clause), and the vertebra mask of sub-verse004 from github.com/anjany/verse (CC BY-SA 4.0). It takes two minutes.
+It writes both `bodies.json`, and prints the distances between surface and fit and the proportions of the arches that
 `kyphos.meshes.posterior` uses.
 """
 
@@ -31,6 +31,7 @@ VERSE_LEVELS = ("T11", "T12", "L2", "L3", "L4", "L5")
 
 
 def main(human: Path, mask: Path) -> None:
+    """Fit, write and report both spines."""
     surfaces = {level: [_surface(human / f"{level}_{part}.vtp") for part in ("body", "wrap")] for level in LUMBAR}
     bodies = []
     for level, (body, wrap) in surfaces.items():
@@ -79,8 +80,8 @@ def _report(body: PlacedShape, depth: Depth, volume_mm3: float) -> None:
     skin = np.unique(np.concatenate([mesh.face_sets[f"{body.level}.{p}"].ravel() for p in _SKIN]))
     off = np.abs(depth(body.frame.place(mesh.points_mm[skin])))
     ours = mesh.bodies[body.level].volume_mm3
-    print(f"{body.level}: volume {ours:.0f} of {volume_mm3:.0f} mm3, distance mean {off.mean():.2f}, "
-          f"95 % {np.percentile(off, 95):.2f} mm")  # fmt: skip
+    away = f"distance mean {off.mean():.2f}, 95 % {np.percentile(off, 95):.2f} mm"
+    print(f"{body.level}: volume {ours:.0f} of {volume_mm3:.0f} mm3, {away}")
 
 
 _SKIN = ("wall", "superior_endplate", "inferior_endplate")
@@ -105,9 +106,9 @@ def _arch(body: PlacedShape, points: Floats) -> None:
     low = middle[np.abs(middle[:, 2] + 0.48 * height) < 1.5, 1].max()
     half = middle[np.abs(middle[:, 1] - 0.5 * (lamina + tip[1])) < 1.5, 2]
     end = middle[middle[:, 1] < tip[1] + 3.0, 2]
-    print(f"{body.level}: canal {(back - lamina) / depth:.2f}, low lamina {(back - low) / depth:.2f}, "
-          f"process at half {half.min() / height:.2f} to {half.max() / height:.2f}, "
-          f"tip {(back - tip[1]) / depth:.2f} behind, {end.min() / height:.2f} to {end.max() / height:.2f}")  # fmt: skip
+    print(f"{body.level}: canal {(back - lamina) / depth:.2f}, low lamina {(back - low) / depth:.2f}")
+    print(f"    process at half its length {half.min() / height:.2f} to {half.max() / height:.2f}")
+    print(f"    tip {(back - tip[1]) / depth:.2f} behind, {end.min() / height:.2f} to {end.max() / height:.2f}")
 
 
 def _facets(body: PlacedShape, above: pv.PolyData, surface: pv.PolyData) -> None:
@@ -119,9 +120,9 @@ def _facets(body: PlacedShape, above: pv.PolyData, surface: pv.PolyData) -> None
         here = near & (side * points[:, 0] > 5.0)
         centre, normal = points[here].mean(axis=0), normals[here].mean(axis=0)
         normal /= np.linalg.norm(normal)
-        print(f"facet above {body.level}: {abs(centre[0]) / half:.2f} half widths out, "
-              f"{(back - centre[1]) / depth:.2f} behind, {centre[2] / height:.2f} up; to the sagittal plane "
-              f"{np.degrees(np.arctan2(-normal[1], -side * normal[0])):.0f}, up {np.degrees(np.arcsin(normal[2])):.0f} deg")  # fmt: skip
+        place = f"{abs(centre[0]) / half:.2f} half widths out, {(back - centre[1]) / depth:.2f} behind"
+        turn, rise = np.degrees([np.arctan2(-normal[1], -side * normal[0]), np.arcsin(normal[2])])
+        print(f"facet above {body.level}: {place}, {centre[2] / height:.2f} up; {turn:.0f} and {rise:.0f} degrees")
 
 
 if __name__ == "__main__":
