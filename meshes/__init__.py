@@ -7,7 +7,7 @@ from kyphos.meshes.cement import Rim, balloon_seeds, cement_rim, select_volume
 from kyphos.meshes.coupons import box_coupon, round_coupon
 from kyphos.meshes.density import density_field
 from kyphos.meshes.disc import DiscDimensions, default_disc
-from kyphos.meshes.image import Labels, Scan, body_from_ct, read_scan, sample_ct
+from kyphos.meshes.image import CtBody, Labels, Scan, body_from_ct, ct_body, read_scan, sample_ct
 from kyphos.meshes.io import read_vtu, read_vtu_mesh, write_grid, write_vtu
 from kyphos.meshes.model import (
     Body,
@@ -39,6 +39,7 @@ __all__ = [
     "SPECIMENS",
     "Body",
     "BodyDimensions",
+    "CtBody",
     "Disc",
     "DiscDimensions",
     "Frame",
@@ -59,6 +60,7 @@ __all__ = [
     "cell_volumes_mm3",
     "cement_rim",
     "check_quality",
+    "ct_body",
     "default_dimensions",
     "default_disc",
     "density_field",

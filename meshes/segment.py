@@ -11,6 +11,7 @@ import numpy as np
 from kyphos.errors import MeshError
 from kyphos.meshes.density import density_field
 from kyphos.meshes.disc import GRADES, DiscDimensions, default_disc, disc_stack, with_discs
+from kyphos.meshes.image import CtBody, ct_density
 from kyphos.meshes.model import Floats, SegmentMesh
 from kyphos.meshes.posterior import with_links
 from kyphos.meshes.quality import check_quality
@@ -38,6 +39,11 @@ class Frame:
         placed: Floats = self.origin_mm + local_mm @ self.axes
         return placed
 
+    def local(self, placed_mm: Floats) -> Floats:
+        """Positions (..., 3) in the frame of positions in the world."""
+        local: Floats = (placed_mm - self.origin_mm) @ self.axes.T
+        return local
+
 
 @dataclass(frozen=True, slots=True)
 class PlacedShape:
@@ -52,6 +58,7 @@ def segment_mesh(
     levels: Sequence[str] = ("T12", "L1", "L2"),
     dimensions: Mapping[str, BodyDimensions] | None = None,
     discs: Mapping[str, DiscDimensions] | None = None,
+    scans: Mapping[str, CtBody] | None = None,
     sex: Sex = "female",
     element_size_mm: float = 2.0,
     vbmd_mg_per_cc: float = 80.0,
@@ -68,6 +75,8 @@ def segment_mesh(
         level -> `BodyDimensions` where they differ from the defaults of that sex.
     discs
         ``"T12_L1"`` -> `DiscDimensions` where they differ from the defaults. All wedges together are the curve.
+    scans
+        level -> `CtBody` where shape and density come from a CT (`ct_body`).
 
     The line from the centre of the lowest to that of the uppermost body is the z axis, its middle the origin.
     Raises MeshError for anything out of range and where bodies touch.
@@ -75,14 +84,23 @@ def segment_mesh(
     levels = tuple(levels)
     check_levels(levels)
     names = [f"{upper}_{lower}" for upper, lower in pairwise(levels)]
+    scans = scans or {}
     _check_keys(dimensions or {}, levels, "level")
+    _check_keys(scans, levels, "level")
     _check_keys(discs or {}, names, "disc")
     sizes = {level: default_dimensions(level, sex) for level in levels} | dict(dimensions or {})
     if len(levels) == 1:
+        if scans:
+            raise MeshError(f"a segment of {levels[0]} alone takes no scan; use body_from_ct")
         return build_body(levels[0], sizes[levels[0]], element_size_mm, vbmd_mg_per_cc, seed, density_cv)
-    joints = {name: default_disc(name) for name in names} | dict(discs or {})
-    mesh = sweep_segment(stand(sizes, joints), element_size_mm)
-    return density_field(mesh, vbmd_mg_per_cc, seed, density_cv)
+    shapes: dict[str, BodyShape] = {level: ParametricShape(size) for level, size in sizes.items()}
+    shapes |= {level: ct.shape for level, ct in scans.items()}
+    bodies = upright(stand(shapes, {name: default_disc(name) for name in names} | dict(discs or {})))
+    mesh = density_field(sweep_segment(bodies, element_size_mm), vbmd_mg_per_cc, seed, density_cv)
+    for body in bodies:
+        if body.level in scans:
+            mesh = ct_density(mesh, body.level, scans[body.level], body.frame.local)
+    return mesh
 
 
 def random_segment(
@@ -113,43 +131,41 @@ def sweep_segment(bodies: Sequence[PlacedShape], element_size_mm: float) -> Segm
     """
     area = max(section_area_mm2(body.shape, end) for body in bodies for end in (0.0, 1.0))
     section = section_for(area, element_size_mm, extra_rings=1)
-    upright = _upright(bodies)
-    stacks = [_moved(sweep_bones(b.shape, section, b.level, element_size_mm), b.frame) for b in upright]
+    stacks = [_moved(sweep_bones(b.shape, section, b.level, element_size_mm), b.frame) for b in bodies]
     discs = [_between(section, *pair, element_size_mm) for pair in pairwise(stacks)]
     mesh = with_links(with_discs(potted(section, stacks, discs, element_size_mm), section))
     check_quality(mesh)
     return mesh
 
 
-def stand(sizes: Mapping[str, BodyDimensions], discs: Mapping[str, DiscDimensions]) -> list[PlacedShape]:
+def stand(shapes: Mapping[str, BodyShape], discs: Mapping[str, DiscDimensions]) -> list[PlacedShape]:
     """Bodies, given from the top down, one on the other: each rim faces the next over the disc's height and wedge."""
     placed: list[PlacedShape] = []
-    for level, size in reversed(list(sizes.items())):
-        if not placed:
-            frame = Frame(np.zeros(3), np.eye(3))
-        else:
-            frame = _on_top(placed[-1], sizes[placed[-1].level], size, discs[f"{level}_{placed[-1].level}"])
-        placed.append(PlacedShape(level, ParametricShape(size), frame))
+    for level, shape in reversed(list(shapes.items())):
+        frame = Frame(np.zeros(3), np.eye(3))
+        if placed:
+            frame = _on_top(placed[-1], shape, discs[f"{level}_{placed[-1].level}"])
+        placed.append(PlacedShape(level, shape, frame))
     return placed[::-1]
 
 
-def _on_top(below: PlacedShape, under: BodyDimensions, size: BodyDimensions, disc: DiscDimensions) -> Frame:
+def _on_top(below: PlacedShape, shape: BodyShape, disc: DiscDimensions) -> Frame:
     """Frame of the body that stands on the one below with a disc between their rims."""
     half = 0.5 * disc.wedge_deg * disc.height_left
-    lower, upper = _rim(under, 1.0), _rim(size, -1.0)
+    lower, upper = _rim(below.shape, 1.0), _rim(shape, 0.0)
     middle = _tilt(half) @ lower.axes @ below.frame.axes
-    start = below.frame.place(lower.origin_mm)
-    centre = start + disc.height_mm * disc.height_left * middle[2]
+    centre = below.frame.place(lower.origin_mm) + disc.height_mm * disc.height_left * middle[2]
     axes = upper.axes.T @ _tilt(half) @ middle
     return Frame(centre - upper.origin_mm @ axes, axes)
 
 
-def _rim(size: BodyDimensions, side: float) -> Frame:
-    """Frame of the superior (side 1) or inferior (-1) rim plane at the middle of its mid-sagittal line."""
-    depth = 0.5 * (size.superior_depth_mm + size.inferior_depth_mm)
-    slope = 0.5 * side * (size.anterior_height_mm - size.posterior_height_mm) / depth
-    middle = 0.25 * side * (size.anterior_height_mm + size.posterior_height_mm)
-    return Frame(np.array([0.0, 0.0, middle]), _tilt(float(np.degrees(np.arctan(slope)))))
+def _rim(shape: BodyShape, fraction: float) -> Frame:
+    """Frame of the superior (1) or inferior (0) rim: the middle and the slope of its mid-sagittal line."""
+    front, back = shape.outline_mm(np.array([0.5, -0.5]) * np.pi, fraction)
+    y = np.array([front, -back])
+    z = (shape.superior_mm if fraction else shape.inferior_mm)(np.zeros(2), y)
+    slope = float(np.degrees(np.arctan2(z[0] - z[1], y[0] - y[1])))
+    return Frame(np.array([0.0, y.mean(), z.mean()]), _tilt(slope))
 
 
 def _tilt(degrees: float) -> Floats:
@@ -158,7 +174,7 @@ def _tilt(degrees: float) -> Floats:
     return np.array([[1.0, 0.0, 0.0], [0.0, c, s], [0.0, -s, c]])
 
 
-def _upright(bodies: Sequence[PlacedShape]) -> list[PlacedShape]:
+def upright(bodies: Sequence[PlacedShape]) -> list[PlacedShape]:
     """All turned together: the lowest to the uppermost origin along z, the mean right axis along x, origin midway."""
     top, bottom = bodies[0].frame.origin_mm, bodies[-1].frame.origin_mm
     up = (top - bottom) / np.linalg.norm(top - bottom)

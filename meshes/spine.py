@@ -18,7 +18,7 @@ from kyphos.errors import DataError
 from kyphos.meshes.density import density_field
 from kyphos.meshes.image import Scan, ScanShape, fit_shape, read_nifti, signed_depth
 from kyphos.meshes.model import Floats, SegmentMesh
-from kyphos.meshes.segment import Frame, PlacedShape, check_levels, sweep_segment
+from kyphos.meshes.segment import Frame, PlacedShape, check_levels, sweep_segment, upright
 from kyphos.meshes.vertebra import LEVELS
 
 Depth = Callable[[Floats], Floats]
@@ -74,7 +74,7 @@ def specimen_mesh(
     if missing or len(wanted) < 2:
         what = f"no {missing[0]}" if missing else "two levels at least in a segment"
         raise DataError(f"this spine has {what}; it has {', '.join(known)}")
-    mesh = sweep_segment([known[level] for level in wanted], element_size_mm)
+    mesh = sweep_segment(upright([known[level] for level in wanted]), element_size_mm)
     return density_field(mesh, vbmd_mg_per_cc, seed, density_cv)
 
 

@@ -148,6 +148,28 @@ def test_degeneration_lowers_the_disc(grade, left):
     assert meshes.scaled_jacobian(worn).min() > 0.5
 
 
+def test_a_ct_body_stands_between_parametric_ones(l2_ct):
+    ct = meshes.ct_body(*meshes.sample_ct())
+    mesh = meshes.segment_mesh(("L1", "L2", "L3"), scans={"L2": ct})
+    body, alone = mesh.bodies["L2"], l2_ct.bodies["L2"]
+    assert body.volume_mm3 == pytest.approx(alone.volume_mm3, rel=0.01)
+    assert abs(body.axes[2, 1]) > 0.01, "it is turned in the segment"
+    means = [m.density_g_per_cc[m.cells_in("L2.trabecular")] for m in (mesh, l2_ct)]
+    assert means[0].mean() == pytest.approx(means[1].mean(), rel=0.01)
+    # the anterior third has its own density in both, so the scan is sampled in the body's frame
+    thirds = []
+    for m, b in ((mesh, body), (l2_ct, alone)):
+        cells = m.cells_in("L2.trabecular")
+        local = (meshes.cell_centroids_mm(m.points_mm, m.cells[cells]) - b.centre_mm) @ b.axes.T
+        thirds.append(m.density_g_per_cc[cells][local[:, 1] > b.depth_mm / 6].mean())
+    assert thirds[0] == pytest.approx(thirds[1], rel=0.01)
+    assert abs(thirds[1] / means[1].mean() - 1.0) > 0.01
+    for name, height in (("L1_L2", 8.6), ("L2_L3", 9.5)):
+        assert mesh.discs[name].height_mm == pytest.approx(height, abs=0.01)
+    with pytest.raises(MeshError, match="use body_from_ct"):
+        meshes.segment_mesh(["L2"], scans={"L2": ct})
+
+
 def test_the_curve_is_the_sum_of_the_wedges(all_seven):
     """L1 to L5: the angle between the superior endplate of L1 and the inferior one of L5."""
     wedges = [meshes.default_disc(name).wedge_deg for name in all_seven.discs]
