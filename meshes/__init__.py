@@ -6,11 +6,14 @@ if __name__ != "kyphos.meshes":
 from kyphos.meshes.cement import Rim, balloon_seeds, cement_rim, select_volume
 from kyphos.meshes.coupons import box_coupon, round_coupon
 from kyphos.meshes.density import density_field
-from kyphos.meshes.image import Labels, Scan, body_from_ct, read_scan, sample_ct
+from kyphos.meshes.disc import DiscDimensions, default_disc
+from kyphos.meshes.image import CtBody, Labels, Scan, body_from_ct, ct_body, read_scan, sample_ct
 from kyphos.meshes.io import read_vtu, read_vtu_mesh, write_grid, write_vtu
 from kyphos.meshes.model import (
     Body,
+    Disc,
     Gauge,
+    Link,
     SegmentMesh,
     cell_centroids_mm,
     cell_volumes_mm3,
@@ -18,18 +21,36 @@ from kyphos.meshes.model import (
     mesh_hash,
 )
 from kyphos.meshes.quality import check_quality, scaled_jacobian
+from kyphos.meshes.segment import Frame, PlacedShape, random_segment, segment_mesh, sweep_segment
+from kyphos.meshes.spine import (
+    SPECIMENS,
+    Spine,
+    read_spine,
+    specimen,
+    specimen_mesh,
+    spine_from_mask,
+    write_spine,
+)
 from kyphos.meshes.vertebra import LEVELS, BodyDimensions, build_body, default_dimensions, random_dimensions
 from kyphos.meshes.voxels import VoxelImage, voxel_image, voxel_mesh
 
 __all__ = [
     "LEVELS",
+    "SPECIMENS",
     "Body",
     "BodyDimensions",
+    "CtBody",
+    "Disc",
+    "DiscDimensions",
+    "Frame",
     "Gauge",
     "Labels",
+    "Link",
+    "PlacedShape",
     "Rim",
     "Scan",
     "SegmentMesh",
+    "Spine",
     "VoxelImage",
     "balloon_seeds",
     "body_from_ct",
@@ -39,20 +60,30 @@ __all__ = [
     "cell_volumes_mm3",
     "cement_rim",
     "check_quality",
+    "ct_body",
     "default_dimensions",
+    "default_disc",
     "density_field",
     "gauge_height_mm",
     "mesh_hash",
     "random_dimensions",
+    "random_segment",
     "read_scan",
+    "read_spine",
     "read_vtu",
     "read_vtu_mesh",
     "round_coupon",
     "sample_ct",
     "scaled_jacobian",
+    "segment_mesh",
     "select_volume",
+    "specimen",
+    "specimen_mesh",
+    "spine_from_mask",
+    "sweep_segment",
     "voxel_image",
     "voxel_mesh",
     "write_grid",
+    "write_spine",
     "write_vtu",
 ]

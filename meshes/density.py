@@ -29,16 +29,19 @@ def density_field(
 
     The field depends on position only, so a finer mesh samples the same specimen; it is averaged over
     2 x 2 x 2 points of each cell. Coefficient of variation and correlation length are assumed.
-    Shell and endplates take the body's mean. Raises MeshError for values outside their ranges.
+    Shell and endplates take the body's mean. Each body of a segment has a random field of its own.
+    Raises MeshError for values outside their ranges.
     """
     _check(vbmd_mg_per_cc, cv, correlation_mm)
     density = mesh.density_g_per_cc.copy()
-    for level, body in mesh.bodies.items():
+    for number, (level, body) in enumerate(mesh.bodies.items()):
         cells = mesh.cells_in(f"{level}.trabecular")
         corners = mesh.points_mm[mesh.cells[cells]]
         samples = np.einsum("qa,mai->mqi", shape_functions(GAUSS_POINTS), corners)
         local = (samples.reshape(-1, 3) - body.centre_mm) @ body.axes.T
-        values = regional_profile(local, body) * _random_field(local, seed, cv, correlation_mm)
+        values = regional_profile(local, body) * _random_field(
+            local, [seed, number] if number else seed, cv, correlation_mm
+        )
         means = values.reshape(len(cells), -1).mean(axis=1)
         volumes = cell_volumes_mm3(mesh.points_mm, mesh.cells[cells])
         mean = vbmd_mg_per_cc / MG_PER_G
@@ -65,7 +68,7 @@ def regional_profile(local_mm: Floats, body: Body) -> Floats:
     return profile
 
 
-def _random_field(local_mm: Floats, seed: int, cv: float, correlation_mm: float) -> Floats:
+def _random_field(local_mm: Floats, seed: int | list[int], cv: float, correlation_mm: float) -> Floats:
     """Positive random field (k,) with mean 1: a log-normal sum of cosines with a Gaussian spectrum."""
     rng = np.random.default_rng(seed)
     waves = rng.standard_normal((MODES, 3)) * (np.sqrt(2.0) / correlation_mm)

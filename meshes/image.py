@@ -92,8 +92,8 @@ def read_scan(
     without a vertebral body or upside down.
     """
     numbers = numbers or Labels()
-    density, affine = _read_nifti(Path(image))
-    marks, label_affine = _read_nifti(Path(labels))
+    density, affine = read_nifti(Path(image))
+    marks, label_affine = read_nifti(Path(labels))
     if density.shape != marks.shape:
         shapes = f"{density.shape} and {marks.shape} voxels"
         raise DataError(f"{image} and {labels} have {shapes}; resample one onto the other")
@@ -126,12 +126,25 @@ def body_from_ct(
     is given (0.38 mm: Eswaran 2007), and shell and endplates take the mean trabecular density. The vertical is the
     scan's z axis. Raises DataError for the scan, MeshError for the mesh.
     """
+    ct = ct_body(image, labels, shell_thickness_mm, endplate_thickness_mm, numbers, hu_line=hu_line)
+    mesh = sweep_body(ct.shape, level, element_size_mm)
+    check_quality(mesh)
+    return ct_density(mesh, level, ct)
+
+
+def ct_body(
+    image: str | Path,
+    labels: str | Path,
+    shell_thickness_mm: float = 0.38,
+    endplate_thickness_mm: float = 0.5,
+    numbers: Labels | None = None,
+    *,
+    hu_line: tuple[float, float] | None = None,
+) -> CtBody:
+    """Shape and densities of the vertebral body in a CT, as in `body_from_ct`, for `segment_mesh`."""
     numbers = numbers or Labels()
     scan = _cropped(read_scan(image, labels, numbers, hu_line=hu_line), numbers)
-    shape = scan_shape(scan, numbers, shell_thickness_mm, endplate_thickness_mm)
-    mesh = sweep_body(shape, level, element_size_mm)
-    check_quality(mesh)
-    return _sample_density(mesh, scan, shape, numbers)
+    return CtBody(scan, scan_shape(scan, numbers, shell_thickness_mm, endplate_thickness_mm), numbers)
 
 
 def sample_ct() -> tuple[Path, Path]:
@@ -143,7 +156,7 @@ def sample_ct() -> tuple[Path, Path]:
 # --- reading -----------------------------------------------------------------------------------------------
 
 
-def _read_nifti(path: Path) -> tuple[Floats, Floats]:
+def read_nifti(path: Path) -> tuple[Floats, Floats]:
     """Voxels and affine of a NIfTI file in the closest RAS+ order."""
     if not path.is_file():
         raise DataError(f"{path} does not exist; give a NIfTI file (.nii or .nii.gz)")
@@ -261,6 +274,15 @@ class ScanShape:
         return height
 
 
+@dataclass(frozen=True, slots=True)
+class CtBody:
+    """A body in a CT: the scan around it, the shape fitted to its mask, the meaning of its labels."""
+
+    scan: Scan
+    shape: ScanShape
+    numbers: Labels
+
+
 def scan_shape(
     scan: Scan,
     numbers: Labels | None = None,
@@ -268,25 +290,38 @@ def scan_shape(
     endplate_thickness_mm: float = 0.5,
 ) -> ScanShape:
     """Smooth body shape fitted to the mask of a scan; its vertical is the scan's z axis."""
-    mask = np.pad(_body_mask(scan, numbers or Labels()), 2)
-    inside = ndimage.distance_transform_edt(mask, sampling=scan.voxel_mm)
-    outside = ndimage.distance_transform_edt(~mask, sampling=scan.voxel_mm)
-    distance = ndimage.gaussian_filter(inside - outside, SMOOTHING_MM / scan.voxel_mm)
-
-    def depth_mm(points_mm: Floats) -> Floats:
-        """Signed distance (k,) to the wall, positive inside."""
-        coordinates = scan.index(points_mm).T + 2.0
-        values: Floats = ndimage.map_coordinates(distance, coordinates, order=1, mode="nearest")
-        return values
-
-    origin = _origin_mm(scan, mask[2:-2, 2:-2, 2:-2], depth_mm)
+    mask = _body_mask(scan, numbers or Labels())
+    depth_mm = signed_depth(mask, scan)
+    origin = _origin_mm(scan, mask, depth_mm)
 
     def local_depth_mm(points_mm: Floats) -> Floats:
         return depth_mm(points_mm + origin)
 
-    superior, inferior = _fit_endplates(local_depth_mm)
-    outline = _fit_outline(local_depth_mm, superior, inferior)
-    return ScanShape(origin, superior, inferior, outline, shell_thickness_mm, endplate_thickness_mm)
+    return fit_shape(local_depth_mm, origin, shell_thickness_mm, endplate_thickness_mm)
+
+
+def fit_shape(
+    depth_mm: Callable[[Floats], Floats], origin_mm: Floats, shell_thickness_mm: float, endplate_thickness_mm: float
+) -> ScanShape:
+    """Smooth body shape about the origin of a signed distance (k,) at points (k, 3), positive inside, z upwards."""
+    superior, inferior = _fit_endplates(depth_mm)
+    outline = _fit_outline(depth_mm, superior, inferior)
+    return ScanShape(origin_mm, superior, inferior, outline, shell_thickness_mm, endplate_thickness_mm)
+
+
+def signed_depth(mask: NDArray[np.bool_], scan: Scan) -> Callable[[Floats], Floats]:
+    """Smoothed signed distance to a mask's surface in mm, positive inside, as a function of positions (k, 3)."""
+    padded = np.pad(mask, 2)
+    inside = ndimage.distance_transform_edt(padded, sampling=scan.voxel_mm)
+    outside = ndimage.distance_transform_edt(~padded, sampling=scan.voxel_mm)
+    distance = ndimage.gaussian_filter(inside - outside, SMOOTHING_MM / scan.voxel_mm)
+
+    def depth_mm(points_mm: Floats) -> Floats:
+        coordinates = scan.index(points_mm).T + 2.0
+        values: Floats = ndimage.map_coordinates(distance, coordinates, order=1, mode="nearest")
+        return values
+
+    return depth_mm
 
 
 def _origin_mm(scan: Scan, mask: NDArray[np.bool_], depth_mm: Callable[[Floats], Floats]) -> Floats:
@@ -375,21 +410,25 @@ def _fit_outline(depth_mm: Callable[[Floats], Floats], superior: Floats, inferio
 # --- density -----------------------------------------------------------------------------------------------
 
 
-def _sample_density(mesh: SegmentMesh, scan: Scan, shape: ScanShape, numbers: Labels) -> SegmentMesh:
-    """The mesh with the CT's density: mean of 3 x 3 x 3 trilinear samples in each trabecular cell."""
-    field = _trabecular_field(scan, numbers)
+def ct_density(
+    mesh: SegmentMesh, level: str, ct: CtBody, local: Callable[[Floats], Floats] | None = None
+) -> SegmentMesh:
+    """The mesh with the CT's density in one body: mean of 3 x 3 x 3 trilinear samples in each trabecular cell.
+
+    `local` maps positions (k, 3) in the mesh to the body's own coordinates; by default they are the same.
+    """
+    scan, field = ct.scan, _trabecular_field(ct.scan, ct.numbers)
     line = np.array([-2.0, 0.0, 2.0]) / 3.0
     natural = np.stack(np.meshgrid(line, line, line, indexing="ij"), axis=-1).reshape(-1, 3)
     density = mesh.density_g_per_cc.copy()
-    for level in mesh.bodies:
-        cells = mesh.cells_in(f"{level}.trabecular")
-        samples = np.einsum("qa,mai->mqi", shape_functions(natural), mesh.points_mm[mesh.cells[cells]])
-        coordinates = scan.index(samples.reshape(-1, 3) + shape.origin_mm).T
-        values = ndimage.map_coordinates(field, coordinates, order=1, mode="nearest")
-        means = values.reshape(len(cells), -1).mean(axis=1) / MG_PER_G
-        density[cells] = np.maximum(means, DENSITY_FLOOR_G_PER_CC)
-        volumes = cell_volumes_mm3(mesh.points_mm, mesh.cells[cells])
-        density[cortical_cells(mesh, level)] = volumes @ density[cells] / volumes.sum()
+    cells = mesh.cells_in(f"{level}.trabecular")
+    samples = np.einsum("qa,mai->mqi", shape_functions(natural), mesh.points_mm[mesh.cells[cells]]).reshape(-1, 3)
+    coordinates = scan.index((local(samples) if local else samples) + ct.shape.origin_mm).T
+    values = ndimage.map_coordinates(field, coordinates, order=1, mode="nearest")
+    means = values.reshape(len(cells), -1).mean(axis=1) / MG_PER_G
+    density[cells] = np.maximum(means, DENSITY_FLOOR_G_PER_CC)
+    volumes = cell_volumes_mm3(mesh.points_mm, mesh.cells[cells])
+    density[cortical_cells(mesh, level)] = volumes @ density[cells] / volumes.sum()
     return replace(mesh, density_g_per_cc=density)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kyphos.errors import DataError
-from kyphos.meshes.model import Body, Floats, Gauge, Ints, SegmentMesh
+from kyphos.meshes.model import Body, Disc, Floats, Gauge, Ints, Link, SegmentMesh
 from kyphos.meshes.quality import scaled_jacobian
 
 
@@ -28,7 +28,7 @@ def write_vtu(
     sidecar: bool = True,
     field_data: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write a mesh as `path` (.vtu) and, as the `sidecar` `<stem>.mesh.json`, its names, sets and bodies.
+    """Write a mesh as `path` (.vtu) and, as the `sidecar` `<stem>.mesh.json`, its names, sets, bodies, discs and links.
 
     Cell data: region (index into the sidecar's region_names), density (g/cm3, NaN in pots), quality (scaled
     Jacobian), and the given data, (n, ...) at points and (m, ...) at cells. `field_data` are texts about
@@ -65,12 +65,14 @@ def _add_texts(path: Path, texts: Mapping[str, str]) -> None:
 
 
 def _write_names(path: Path, mesh: SegmentMesh) -> None:
-    """Region names, sets and bodies as JSON."""
+    """Region names, sets, bodies, discs and links as JSON."""
     names = {
         "region_names": mesh.region_names,
         "node_sets": mesh.node_sets,
         "face_sets": mesh.face_sets,
         "bodies": {level: asdict(body) for level, body in mesh.bodies.items()},
+        "discs": {name: asdict(disc) for name, disc in mesh.discs.items()},
+        "links": [asdict(link) for link in mesh.links],
     }
     path.write_text(json.dumps(names, default=_as_list))
 
@@ -92,6 +94,8 @@ def read_vtu(path: str | Path) -> SegmentMesh:
             node_sets={name: np.array(ids, dtype=np.int64) for name, ids in names["node_sets"].items()},
             face_sets={name: np.array(ids, dtype=np.int64) for name, ids in names["face_sets"].items()},
             bodies={level: _body(table) for level, table in names["bodies"].items()},
+            discs={name: Disc(**_with_arrays(table)) for name, table in names.get("discs", {}).items()},
+            links=tuple(Link(**_with_arrays(table)) for table in names.get("links", [])),
         )
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise DataError(f"{path} is not a mesh written by Kyphos ({error!r}); try read_vtu_mesh") from error
@@ -158,3 +162,8 @@ def _body(table: dict[str, Any]) -> Body:
     }
     arrays = {key: np.array(table[key]) for key in ("centre_mm", "axes")}
     return Body(**(table | arrays | {"gauges": gauges}))
+
+
+def _with_arrays(table: dict[str, Any]) -> dict[str, Any]:
+    """The table with its lists as arrays."""
+    return {key: np.array(value) if isinstance(value, list) else value for key, value in table.items()}

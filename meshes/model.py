@@ -80,6 +80,95 @@ class Body:
 
 
 @dataclass(frozen=True)
+class Disc:
+    """One intervertebral disc; its regions and sets are called ``<upper>_<lower>.<part>``.
+
+    Parameters
+    ----------
+    upper, lower
+        Levels of the bodies above and below.
+    centre_mm
+        (3,) centroid of the section at mid-height.
+    axes
+        (3, 3), rows: right, anterior, superior; the last is the normal of the mid-height section.
+    anterior_height_mm, posterior_height_mm
+        Distance between the bony endplates at the front and at the back of the rim.
+    area_mm2, volume_mm3
+        Of the section at mid-height; of the whole, cartilage included.
+    nucleus_share
+        Share of the nucleus in that section's area.
+    annulus_layers
+        Number of layers; ``annulus_1`` is the outermost.
+    annulus_cells
+        (k,) cells of the annulus.
+    fibres
+        (k, 2, 3) unit vectors of both fibre families in those cells.
+    """
+
+    upper: str
+    lower: str
+    centre_mm: Floats
+    axes: Floats
+    anterior_height_mm: float
+    posterior_height_mm: float
+    area_mm2: float
+    volume_mm3: float
+    nucleus_share: float
+    annulus_layers: int
+    annulus_cells: Ints
+    fibres: Floats
+
+    @property
+    def name(self) -> str:
+        """``"T12_L1"``, for example."""
+        return f"{self.upper}_{self.lower}"
+
+    @property
+    def height_mm(self) -> float:
+        """Mean of the heights at front and back, mm."""
+        return 0.5 * (self.anterior_height_mm + self.posterior_height_mm)
+
+
+@dataclass(frozen=True)
+class Link:
+    """A ligament or a facet between two neighbours: two points, each carried by nodes of its body.
+
+    The posterior elements have no cells. A point P of theirs moves as sum(w_i x_i) over its carriers, with sum(w_i) = 1
+    and sum(w_i X_i) = P in the reference: exact under any rigid motion of the carriers, linear in their displacements.
+
+    Parameters
+    ----------
+    name
+        ``ALL``, ``PLL``, ``LF``, ``ISL``, ``SSL``, ``CL_left``, ``CL_right``, ``facet_left``, ``facet_right``.
+    upper, lower
+        Levels.
+    upper_mm, lower_mm
+        (3,) points. Of a facet: on the inferior facet of the upper and on the superior facet of the lower vertebra.
+    upper_ids, upper_weights, lower_ids, lower_weights
+        (k,) carriers and weights of each point.
+    normal
+        (3,) unit normal of the lower vertebra's facet, out of its bone; None for a ligament. The gap is
+        (upper_mm - lower_mm) @ normal.
+    """
+
+    name: str
+    upper: str
+    lower: str
+    upper_mm: Floats
+    lower_mm: Floats
+    upper_ids: Ints
+    upper_weights: Floats
+    lower_ids: Ints
+    lower_weights: Floats
+    normal: Floats | None = None
+
+    @property
+    def length_mm(self) -> float:
+        """Distance between the two points, mm."""
+        return float(np.linalg.norm(self.upper_mm - self.lower_mm))
+
+
+@dataclass(frozen=True)
 class SegmentMesh:
     """A hexahedral mesh of one or more vertebral bodies with all that the other rooms need to know about it.
 
@@ -94,16 +183,23 @@ class SegmentMesh:
     region
         (m,) index into `region_names`.
     region_names
-        ``L1.trabecular``, ``L1.shell``, ``L1.superior_endplate``, ``L1.inferior_endplate``,
-        ``superior_pot``, ``inferior_pot``.
+        ``L1.trabecular``, ``L1.shell``, ``L1.superior_endplate``, ``L1.inferior_endplate``, ...;
+        ``T12_L1.nucleus``, ``T12_L1.annulus_1`` (outermost), ..., ``T12_L1.superior_cartilage`` (the disc's upper one,
+        under T12), ``T12_L1.inferior_cartilage``, ...; ``superior_pot``, ``inferior_pot``.
     density_g_per_cc
-        (m,) QCT mineral density, NaN where a region has none (pots).
+        (m,) QCT mineral density, NaN where a region has none (pots, discs).
     node_sets
-        name -> (k,) nodes: ``superior_platen``, ``inferior_platen``, ``L1.superior_endplate``, ...
+        name -> (k,) nodes: ``superior_platen``, ``inferior_platen``, ``L1.superior_endplate``, ...;
+        ``T12_L1.bulge``: the disc's outer nodes at mid-height, counter-clockwise from above.
     face_sets
-        name -> (k, 4) outward quads: the same, and ``L1.wall``.
+        name -> (k, 4) outward quads: the platens, the endplates (out of the bone, so into the disc), ``L1.wall``;
+        ``T12_L1.wall``: the disc's free outer face; ``T12_L1.nucleus``: the closed surface of the nucleus.
     bodies
-        level -> `Body`.
+        level -> `Body`, from the top down.
+    discs
+        ``"T12_L1"`` -> `Disc`, from the top down.
+    links
+        Ligaments and facets of all joints, from the top down.
     """
 
     points_mm: Floats
@@ -114,6 +210,8 @@ class SegmentMesh:
     node_sets: dict[str, Ints] = field(default_factory=dict)
     face_sets: dict[str, Ints] = field(default_factory=dict)
     bodies: dict[str, Body] = field(default_factory=dict)
+    discs: dict[str, Disc] = field(default_factory=dict)
+    links: tuple[Link, ...] = ()
 
     def cells_in(self, *names: str) -> Ints:
         """(k,) cells of the named regions, in ascending order; `MeshError` if the mesh has no such region."""

@@ -1,15 +1,18 @@
-"""The one mesher: an O-grid section swept between two endplate surfaces, with pots above and below.
+"""The one mesher: an O-grid section swept from pot to pot through one vertebral body, or several with their discs.
 
-Every node lies on a fixed map of the body's shape, so the element size changes counts and never geometry.
+Every node lies on a fixed map of the bodies' shapes, so the element size changes counts and never geometry. All
+node layers have the section's nodes in one order, so neighbours share the nodes of a surface by construction.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kyphos.errors import MeshError
 from kyphos.meshes.model import (
@@ -73,6 +76,63 @@ class Section:
         """Nodes of the disc and of the outer loop."""
         return len(self.disc) + len(self.outer)
 
+    @property
+    def flat(self) -> Ints:
+        """All quads (q, 4), the shell ring's last."""
+        return np.vstack([self.quads, _band(self.inner, self.outer)])
+
+    @property
+    def band(self) -> Ints:
+        """Ring (q,) of each quad of `flat`: 0 the core, then 1, 2, ... outwards; the last is the shell ring."""
+        around = len(self.outer)
+        core = (around // 4) ** 2
+        ring = 1 + np.arange(len(self.quads) + around - core, dtype=np.int64) // around
+        return np.concatenate([np.zeros(core, dtype=np.int64), ring])
+
+    @property
+    def core_rim(self) -> Ints:
+        """Nodes (p,) of the loop around the core, counter-clockwise."""
+        ids: Ints = self.flat[self.band == 1][:, 0]
+        return ids
+
+    @property
+    def front(self) -> int:
+        """Outer node at the middle of the front wall."""
+        return int(self.outer[3 * len(self.outer) // 8])
+
+    @property
+    def back(self) -> int:
+        """Outer node at the middle of the back wall."""
+        return int(self.outer[7 * len(self.outer) // 8])
+
+
+@dataclass(frozen=True, slots=True)
+class Slab:
+    """Cells between one node layer and the next: `part` (q,) is the region of each quad of the section.
+
+    `downward` turns the cells so that nodes 0-3 -> 4-7 run down, `shell` turns those of the shell ring outward.
+    """
+
+    part: tuple[str, ...]
+    downward: bool = False
+    shell: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Node layers (l, n, 3) from the bottom up, and the l - 1 slabs of cells between them."""
+
+    layers: Floats
+    slabs: tuple[Slab, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BodyStack:
+    """One vertebral body: its stack in its own frame, and `body`, whose gauges count nodes from its bottom layer."""
+
+    stack: Stack
+    body: Body
+
 
 def sweep_body(shape: BodyShape, level: str, element_size_mm: float) -> SegmentMesh:
     """Mesh a body shape between two pots; density is NaN until a field is sampled into it.
@@ -80,17 +140,96 @@ def sweep_body(shape: BodyShape, level: str, element_size_mm: float) -> SegmentM
     In-plane and axial size of the trabecular cells follow `element_size_mm`; shell and endplates are
     one element thick. Raises MeshError for an element size outside 0.5-6 mm.
     """
+    section = section_for(section_area_mm2(shape, 0.5), element_size_mm)
+    return potted(section, [sweep_bones(shape, section, level, element_size_mm)], [], element_size_mm)
+
+
+def section_area_mm2(shape: BodyShape, height_fraction: float) -> float:
+    """Area of a body's section, mm2."""
+    radius = shape.outline_mm(_turn(), height_fraction)
+    return 0.5 * float(np.mean(radius**2)) * 2.0 * np.pi
+
+
+def section_for(area_mm2: float, element_size_mm: float, extra_rings: int = 0) -> Section:
+    """The section whose cells have about the wanted size on a given area, with more rings where they are asked for.
+
+    MeshError for a size outside 0.5-6 mm.
+    """
     low, high = ELEMENT_SIZE_RANGE_MM
     if not low <= element_size_mm <= high:
         raise MeshError(f"element_size_mm={element_size_mm:g} is outside [{low:g}, {high:g}] mm; try 2.0")
-    theta = np.linspace(0.0, 2.0 * np.pi, 360, endpoint=False)
-    radius = shape.outline_mm(theta, 0.5)
-    area_mm2 = 0.5 * float(np.mean(radius**2)) * 2.0 * np.pi
-    half_axes = np.array([np.abs(radius * np.cos(theta)).max(), np.abs(radius * np.sin(theta)).max()])
     side = 2 * max(2, round(np.sqrt(area_mm2 / 2.0) / element_size_mm / 2.0))
-    section = disc_section(side, (side + 2) // 4)
-    stack, layers = _stack(shape, section, half_axes, element_size_mm)
-    return _assemble(level, section, stack, layers, shape.shell_thickness_mm / _wall_mm(shape))
+    return disc_section(side, (side + 2) // 4 + extra_rings)
+
+
+def sweep_bones(shape: BodyShape, section: Section, level: str, element_size_mm: float) -> BodyStack:
+    """One body without pots, in its own frame, as node layers and slabs from the inferior endplate up."""
+    layers = _bony_layers(shape, section, element_size_mm)
+    names = [f"{level}.{part}" for part in BONY_PARTS]
+    trabecular, shell, superior, inferior = names
+    inner, outer = len(section.quads), len(section.outer)
+    marrow = Slab((trabecular,) * inner + (shell,) * outer, shell=True)
+    plates = (Slab((inferior,) * (inner + outer), downward=True), Slab((superior,) * (inner + outer)))
+    stack = Stack(layers, (plates[0], *[marrow] * (len(layers) - 3), plates[1]))
+    return BodyStack(stack, _body(level, section, stack, shape.shell_thickness_mm / _wall_mm(shape)))
+
+
+def potted(
+    section: Section, bodies: Sequence[BodyStack], discs: Sequence[Stack], element_size_mm: float
+) -> SegmentMesh:
+    """Bodies from the top down, and the discs between them from the top down, between two pots with flat outer faces.
+
+    A disc's stack has as its first and last layer the endplates' surfaces that it shares.
+    """
+    pots = max(1, round(POT_MM / (2.0 * element_size_mm)))
+    upwards = list(reversed(bodies))
+    bottom, top = upwards[0].stack.layers[0], upwards[-1].stack.layers[-1]
+    lower = _pot(bottom, bottom[:, 2].min() - POT_MM, pots)[::-1]
+    upper = _pot(top, top[:, 2].max() + POT_MM, pots)
+    layers, slabs = list(lower), [_whole(section, "inferior_pot")] * pots
+    starts = {}
+    for bones, disc in zip(upwards, [*reversed(discs), None], strict=True):
+        starts[bones.body.level] = len(layers)
+        layers += list(bones.stack.layers)
+        slabs += bones.stack.slabs
+        if disc is not None:
+            layers += list(disc.layers[1:-1])
+            slabs += disc.slabs
+    layers, slabs = layers + upper, slabs + [_whole(section, "superior_pot")] * pots
+    levels = [bones.body.level for bones in bodies]
+    names = _region_names(slabs, levels)
+    cells, region = stack_cells(section, slabs, names)
+    ends = {bones.body.level: (starts[bones.body.level], len(bones.stack.slabs)) for bones in bodies}
+    node_sets, face_sets = _sets(section, ends, len(slabs))
+    placed = {b.body.level: _shifted(b.body, starts[b.body.level] * section.node_count) for b in bodies}
+    points, density = np.array(layers).reshape(-1, 3), np.full(len(cells), np.nan)
+    return SegmentMesh(points, cells, region, names, density, node_sets, face_sets, placed)
+
+
+def stack_cells(section: Section, slabs: Sequence[Slab], names: Sequence[str]) -> tuple[Ints, NDArray[np.int16]]:
+    """Cells (m, 8) of slabs from the bottom up, and the index (m,) of each cell's region in `names`."""
+    flat, inner = section.flat, len(section.quads)
+    a, b, c, d = flat[inner:].T
+    number = {name: np.int16(place) for place, name in enumerate(names)}
+    cells, regions = [], []
+    for layer, slab in enumerate(slabs):
+        base, above = layer * section.node_count, (layer + 1) * section.node_count
+        block = np.hstack([flat + base, flat + above])
+        if slab.downward:
+            block = np.hstack([flat[:, ::-1] + above, flat[:, ::-1] + base])
+        elif slab.shell:
+            wall = [a + base, d + base, d + above, a + above, b + base, c + base, c + above, b + above]
+            block[inner:] = np.column_stack(wall)
+        cells.append(block)
+        regions.append(np.array([number[name] for name in slab.part], dtype=np.int16))
+    return np.vstack(cells), np.concatenate(regions)
+
+
+def wall_faces(section: Section, loop: Ints, first: int, count: int) -> Ints:
+    """Outward quads (k, 4) along a closed loop (p,) of the section, over `count` slabs above node layer `first`."""
+    here, there, up = loop, np.roll(loop, -1), section.node_count
+    strip = np.column_stack([here, there, there + up, here + up])
+    return np.vstack([strip + layer * up for layer in range(first, first + count)])
 
 
 def disc_section(side: int, rings: int) -> Section:
@@ -146,10 +285,10 @@ def _wall_mm(shape: BodyShape) -> float:
     return max(shape.shell_thickness_mm, WALL_MM)
 
 
-def _stack(
-    shape: BodyShape, section: Section, half_axes: Floats, element_size_mm: float
-) -> tuple[Floats, tuple[int, int]]:
-    """Node layers (l, N + p, 3) from the lower to the upper platen, and (pot layers, bony layers)."""
+def _bony_layers(shape: BodyShape, section: Section, element_size_mm: float) -> Floats:
+    """Node layers (l, N + p, 3) from the inferior to the superior endplate surface, in the body's frame."""
+    radius = shape.outline_mm(_turn(), 0.5)
+    half_axes = np.array([np.abs(radius * np.cos(_turn())).max(), np.abs(radius * np.sin(_turn())).max()])
     zero = np.zeros(1)
     height_mm = float((shape.superior_mm(zero, zero) - shape.inferior_mm(zero, zero))[0])
     plate_mm = shape.endplate_thickness_mm
@@ -165,10 +304,12 @@ def _stack(
             raise MeshError("the endplates nearly touch at the rim; lower the concavity or raise the heights")
         z = bottom + within * plate_mm + share * (top - bottom - 2 * within * plate_mm)
         layers.append(np.column_stack([xy, z]))
-    pots = max(1, round(POT_MM / (2.0 * element_size_mm)))
-    lower = _pot(layers[0], layers[0][:, 2].min() - POT_MM, pots)[::-1]
-    upper = _pot(layers[-1], layers[-1][:, 2].max() + POT_MM, pots)
-    return np.array([*lower, *layers, *upper]), (pots, count + 2)
+    return np.array(layers)
+
+
+def _turn() -> Floats:
+    """Polar angles (360,) all round."""
+    return np.linspace(0.0, 2.0 * np.pi, 360, endpoint=False)
 
 
 def _pot(surface: Floats, plane_mm: float, count: int) -> list[Floats]:
@@ -178,75 +319,60 @@ def _pot(surface: Floats, plane_mm: float, count: int) -> list[Floats]:
     return [np.column_stack([surface[:, :2], z]) for z in heights]
 
 
-def _assemble(level: str, section: Section, stack: Floats, layers: tuple[int, int], shell_share: float) -> SegmentMesh:
-    """Cells, regions, sets and the body frame of a stack of node layers."""
-    pots, bony = layers
-    points = stack.reshape(-1, 3)
-    ring = _band(section.inner, section.outer)
-    flat = np.vstack([section.quads, ring])
-    names = (*(f"{level}.{part}" for part in BONY_PARTS), "superior_pot", "inferior_pot")
-    cells, regions = [], []
-    for layer in range(2 * pots + bony):
-        base, above = layer * section.node_count, (layer + 1) * section.node_count
-        part = _layer_part(layer, pots, bony)
-        blocks = {part: np.hstack([flat + base, flat + above])}
-        if part == "inferior_endplate":  # outwards is downwards
-            down = flat[:, ::-1]
-            blocks = {part: np.hstack([down + above, down + base])}
-        elif part == "trabecular":
-            a, b, c, d = ring.T
-            inner = [a + base, d + base, d + above, a + above]
-            outer = [b + base, c + base, c + above, b + above]
-            shell = np.column_stack([*inner, *outer])
-            blocks = {part: np.hstack([section.quads + base, section.quads + above]), "shell": shell}
-        for name, block in blocks.items():
-            cells.append(block)
-            regions.append(np.full(len(block), names.index(name if "pot" in name else f"{level}.{name}")))
-    node_sets, face_sets = _sets(level, section, flat, layers)
-    all_cells, region = np.vstack(cells), np.concatenate(regions).astype(np.int16)
-    bone = all_cells[region < len(BONY_PARTS)]
-    body = _body(level, points, bone, node_sets, shell_share)
-    density = np.full(len(all_cells), np.nan)
-    return SegmentMesh(points, all_cells, region, names, density, node_sets, face_sets, {level: body})
+def _whole(section: Section, name: str) -> Slab:
+    """A slab of one region."""
+    return Slab((name,) * len(section.flat))
 
 
-def _layer_part(layer: int, pots: int, bony: int) -> str:
-    """Region of the full section in one layer of cells; the endplates reach out over the shell ring."""
-    if layer < pots:
-        return "inferior_pot"
-    if layer >= pots + bony:
-        return "superior_pot"
-    return {pots: "inferior_endplate", pots + bony - 1: "superior_endplate"}.get(layer, "trabecular")
+def _region_names(slabs: Sequence[Slab], levels: Sequence[str]) -> tuple[str, ...]:
+    """Regions of the bodies from the top down, then of the discs from the top down, then of the pots."""
+    bones = [f"{level}.{part}" for level in levels for part in BONY_PARTS]
+    pots = ["superior_pot", "inferior_pot"]
+    found = dict.fromkeys(name for slab in reversed(slabs) for name in slab.part)
+    soft = [name for name in found if name not in {*bones, *pots}]
+    order = list(dict.fromkeys(name.split(".")[0] for name in soft))
+    soft.sort(key=lambda name: (order.index(name.split(".")[0]), name))
+    return (*bones, *soft, *pots)
 
 
-def _sets(level: str, section: Section, flat: Ints, layers: tuple[int, int]) -> tuple[dict[str, Ints], dict[str, Ints]]:
-    """Named node and face sets; every quad's normal points outwards."""
-    pots, bony = layers
-    count = section.node_count
-    levels = {
-        "inferior_platen": 0,
-        f"{level}.inferior_endplate": pots,
-        f"{level}.superior_endplate": pots + bony,
-        "superior_platen": 2 * pots + bony,
-    }
+def _sets(section: Section, ends: dict[str, tuple[int, int]], top: int) -> tuple[dict[str, Ints], dict[str, Ints]]:
+    """Named node and face sets; every quad's normal points out of its body.
+
+    `ends`: level -> first node layer and number of slabs of its bones; `top`: the uppermost node layer.
+    """
+    count, flat = section.node_count, section.flat
+    levels = {"inferior_platen": 0, "superior_platen": top}
+    for level, (first, bony) in ends.items():
+        levels |= {f"{level}.inferior_endplate": first, f"{level}.superior_endplate": first + bony}
     nodes = {name: np.arange(count, dtype=np.int64) + layer * count for name, layer in levels.items()}
     down = flat[:, ::-1]
     faces = {name: (flat if "superior" in name else down) + k * count for name, k in levels.items()}
-    here, there = section.outer, np.roll(section.outer, -1)
-    strip = np.column_stack([here, there, there + count, here + count])
-    wall = [strip + k * count for k in range(pots, pots + bony)]
-    return nodes, faces | {f"{level}.wall": np.vstack(wall)}
+    walls = {f"{level}.wall": wall_faces(section, section.outer, *end) for level, end in ends.items()}
+    return nodes, faces | walls
 
 
-def _body(level: str, points: Floats, bone: Ints, node_sets: dict[str, Ints], shell_share: float) -> Body:
-    """Frame, sizes and gauges of the body whose bony cells (b, 8) are given."""
+def _body(level: str, section: Section, stack: Stack, shell_share: float) -> Body:
+    """Frame, sizes and gauges of a body from its bones in its own frame."""
+    names = [f"{level}.{part}" for part in BONY_PARTS]
+    bone, _ = stack_cells(section, stack.slabs, names)
+    points = stack.layers.reshape(-1, 3)
     volumes = cell_volumes_mm3(points, bone)
     centre = volumes @ cell_centroids_mm(points, bone) / volumes.sum()
-    low, high = points[np.unique(bone)].min(axis=0), points[np.unique(bone)].max(axis=0)
-    gauges = _gauges(points, node_sets[f"{level}.superior_endplate"], node_sets[f"{level}.inferior_endplate"])
+    low, high = points.min(axis=0), points.max(axis=0)
+    ids = np.arange(section.node_count, dtype=np.int64)
+    gauges = _gauges(points, ids + len(stack.slabs) * section.node_count, ids)
     height_mm = float(np.mean([gauge_height_mm(gauge, points) for gauge in gauges.values()]))
     width_mm, depth_mm = float(high[0] - low[0]), float(high[1] - low[1])
     return Body(level, centre, np.eye(3), width_mm, depth_mm, height_mm, float(volumes.sum()), gauges, shell_share)
+
+
+def _shifted(body: Body, nodes: int) -> Body:
+    """The body with the nodes of its gauges counted from the mesh's first node."""
+    gauges = {
+        name: replace(gauge, superior_ids=gauge.superior_ids + nodes, inferior_ids=gauge.inferior_ids + nodes)
+        for name, gauge in body.gauges.items()
+    }
+    return replace(body, gauges=gauges)
 
 
 def _gauges(points: Floats, superior: Ints, inferior: Ints) -> dict[str, Gauge]:
@@ -265,10 +391,10 @@ def _mean_point(points: Floats, ids: Ints, y_mm: float) -> tuple[Ints, Floats]:
     """Node ids and weights whose weighted mean lies exactly at x = 0, y = y_mm (moving least squares)."""
     offset = points[ids][:, :2] - (0.0, y_mm)
     distance = np.linalg.norm(offset, axis=1) / GAUGE_RADIUS_MM
-    near = distance < 1.0
-    if near.sum() < 4:
-        near = np.zeros(len(ids), dtype=bool)
-        near[np.argsort(distance)[:6]] = True
+    place = np.argsort(np.argsort(distance))
+    for near in (distance < 1.0, place < 6, place < 12):  # on coarse meshes few nodes are near, or all on a line
+        if near.sum() >= 4 and np.linalg.matrix_rank(offset[near] - offset[near].mean(axis=0), tol=0.1) == 2:
+            break
     kernel = np.exp(-3.0 * distance[near] ** 2)
     basis = np.column_stack([np.ones(near.sum()), offset[near]])
     moments = basis.T @ (kernel[:, None] * basis)

@@ -150,10 +150,13 @@ def default_dimensions(level: str, sex: Sex = "female") -> BodyDimensions:
     return BodyDimensions(width, depth, lower_width, lower_depth, anterior, posterior)
 
 
-def random_dimensions(level: str, sex: Sex, rng: np.random.Generator) -> BodyDimensions:
-    """A random specimen: lengths vary by 7 % together and 3 % apart, the rest uniformly (all assumed)."""
+def random_dimensions(level: str, sex: Sex, rng: np.random.Generator, common: float | None = None) -> BodyDimensions:
+    """A random specimen: lengths vary by 7 % together and 3 % apart, the rest uniformly (all assumed).
+
+    `common` is the factor that they share, by default drawn.
+    """
     mean = asdict(default_dimensions(level, sex))
-    common = 1.0 + 0.07 * rng.standard_normal()
+    common = 1.0 + 0.07 * rng.standard_normal() if common is None else common
     lengths = {
         name: value * common * (1.0 + 0.03 * rng.standard_normal())
         for name, value in mean.items()
