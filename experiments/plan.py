@@ -9,7 +9,6 @@ from pydantic import Field, Strict, model_validator
 
 from kyphos.experiments.tables import (
     SMALLEST_FORCE_N,
-    Approach,
     Cement,
     Count,
     CouponTest,
@@ -19,6 +18,7 @@ from kyphos.experiments.tables import (
     Interface,
     Measure,
     Method,
+    Needles,
     Number,
     Procedure,
     Shape,
@@ -110,13 +110,12 @@ class FractureStage(StageTable):
     duration_s: Number = Field(default=0.0, ge=0, le=1e7, description="time under load; 0 = too short to creep")
 
 
-class ReduceStage(SteadyStage):
+class ReduceStage(SteadyStage, Needles):
     """Inflate balloons at constant force until the volume or the pressure limit is reached."""
 
     kind: Literal["reduce"] = "reduce"
     control: Literal["force"] = Field(default="force", description="what is prescribed")
     force_n: Force = Field(default=100.0, ge=0, le=20_000, description="axial compression meanwhile")
-    approach: Approach = Field(default="bipedicular", description="two balloons or one")
     balloon_volume_ml: Number = Field(default=4.0, ge=0.1, le=10, description="target volume of each balloon")
     balloon_pressure_limit_mpa: Number = Field(default=2.0, ge=0.05, le=5, description="inflation stops here")
     record: Outcomes = Field(default=("heights", "pressure"), description="outcomes recorded at the end")
@@ -131,7 +130,7 @@ class DeflateStage(SteadyStage):
     record: Outcomes = Field(default=("heights",), description="outcomes recorded at the end")
 
 
-class CementStage(SteadyStage):
+class CementStage(SteadyStage, Needles):
     """Let cement enter stress-free in the current configuration, at constant force."""
 
     kind: Literal["cement"] = "cement"
@@ -140,7 +139,6 @@ class CementStage(SteadyStage):
     card: str = Field(default="pmma", min_length=1, description="material card of the cement")
     volume_ml: Number = Field(default=6.0, ge=0.1, le=30, description="injected volume")
     shape: Shape = Field(default="bolus", description="in the cavity, or between the trabeculae")
-    approach: Approach = Field(default="bipedicular", description="needles around whose tips the cement lies")
     interface: Interface = Field(default="bonded", description="to bone: tied for good, or it may let go")
 
 
@@ -395,7 +393,7 @@ def _treatment_stages(procedure: Procedure, cement: Cement) -> Iterator[Stage]:
         yield ReduceStage(
             name="reduced",
             force_n=preload_n,
-            approach=procedure.approach,
+            **procedure.needles(),
             balloon_volume_ml=procedure.balloon_volume_ml,
             balloon_pressure_limit_mpa=procedure.balloon_pressure_limit_mpa,
         )
@@ -407,7 +405,7 @@ def _treatment_stages(procedure: Procedure, cement: Cement) -> Iterator[Stage]:
         card=cement.card,
         volume_ml=cement.volume_ml,
         shape=cement.shape or default_shape(procedure.kind),
-        approach=procedure.approach,
+        **procedure.needles(),
         interface=cement.interface,
     )
 

@@ -247,7 +247,7 @@ def _balloon_row(bench: Bench, found: fem.Equilibrium, share: float) -> Solved:
 
 def _insert_balloons(bench: Bench, stage: plan.ReduceStage) -> tuple[Bench, Array]:
     """Turn a seed of bone around each needle tip into a deflated balloon."""
-    centres = meshes.balloon_seeds(bench.body, stage.approach)
+    centres = meshes.needle_tips(bench.body, stage.approach, **stage.needle)
     volumes = fem.cell_volumes(bench.structure.mesh, bench.state)
     centroids = bench.points_mm[bench.mesh.cells].mean(axis=1)
     allowed = bone_cells(bench)
@@ -373,7 +373,7 @@ def _cement_shares(bench: Bench, stage: plan.CementStage) -> Array:
     """(m,) volume fraction of cement: the cavities first, then the bone around them."""
     volumes = fem.cell_volumes(bench.structure.mesh, bench.state)
     centroids = bench.points_mm[bench.mesh.cells].mean(axis=1)
-    seeds = meshes.balloon_seeds(bench.body, stage.approach)
+    seeds = meshes.needle_tips(bench.body, stage.approach, **stage.needle)
     centres = seeds + _carried_along(bench, seeds)
     share = bench.cement_share.copy()
     missing = stage.volume_ml * MM3_PER_ML

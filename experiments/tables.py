@@ -272,12 +272,45 @@ class Fracture(Table):
     offset_anterior_mm: Number = Field(default=10.0, ge=-30, le=30, description="load line in front of the centre")
 
 
-class Procedure(Table):
+NEEDLE_SPREADS: dict[str, float] = {"bipedicular": 0.36, "unipedicular": 0.06}
+"""Default of ``needle_spread``: two needles astride the midline, or one close to it (assumed)."""
+
+
+class Needles(Table):
+    """Where the needles end: shares of the body's sizes, see ``kyphos.meshes.needle_tips``."""
+
+    approach: Approach = Field(default="bipedicular", description="two needles or one, each with its balloon")
+    needle_depth: Number = Field(default=0.58, ge=0, le=1, description="tip, share of depth from the posterior wall")
+    needle_spread: Number | None = Field(
+        default=None,
+        ge=-1,
+        le=1,
+        description="tip off the midline, share of half the width; default 0.36 (two), 0.06 (one, to the right)",
+    )
+    needle_height: Number = Field(default=0.5, ge=0, le=1, description="tip, share of height from below")
+
+    @model_validator(mode="after")
+    def _fill_spread(self) -> Self:
+        if self.needle_spread is None:
+            object.__setattr__(self, "needle_spread", NEEDLE_SPREADS[self.approach])
+        return self
+
+    @property
+    def needle(self) -> dict[str, float]:
+        """The three shares by the names that ``kyphos.meshes.needle_tips`` has for them."""
+        assert self.needle_spread is not None, "filled in above"
+        return {"depth": self.needle_depth, "spread": self.needle_spread, "height": self.needle_height}
+
+    def needles(self) -> dict[str, object]:
+        """The keys of this table alone, for a stage that takes them over."""
+        return {key: getattr(self, key) for key in Needles.model_fields}
+
+
+class Procedure(Needles):
     """What is done to the fractured vertebra, and under which preload."""
 
     kind: Kind = Field(default="kyphoplasty", description="the procedure; none = the fracture stays untreated")
     preload_n: Force = Field(default=100.0, ge=0, le=3000, description="compression during treatment and measurement")
-    approach: Approach = Field(default="bipedicular", description="two balloons or one")
     balloon_volume_ml: Number = Field(default=4.0, ge=0.1, le=10, description="target volume of each balloon")
     balloon_pressure_limit_mpa: Number = Field(default=2.0, ge=0.05, le=5, description="inflation stops here")
     deflate: Annotated[bool, Strict()] = Field(default=True, description="remove the balloons before cementing")

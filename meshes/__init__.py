@@ -3,7 +3,7 @@
 if __name__ != "kyphos.meshes":
     raise ImportError("import kyphos.meshes, not meshes: two copies of a class would not match")
 
-from kyphos.meshes.cement import Rim, balloon_seeds, cement_rim, select_volume
+from kyphos.meshes.cement import Rim, cement_rim, needle_tips, select_volume
 from kyphos.meshes.coupons import box_coupon, round_coupon
 from kyphos.meshes.density import density_field
 from kyphos.meshes.image import Labels, Scan, body_from_ct, read_scan, sample_ct
@@ -31,7 +31,6 @@ __all__ = [
     "Scan",
     "SegmentMesh",
     "VoxelImage",
-    "balloon_seeds",
     "body_from_ct",
     "box_coupon",
     "build_body",
@@ -43,6 +42,7 @@ __all__ = [
     "density_field",
     "gauge_height_mm",
     "mesh_hash",
+    "needle_tips",
     "random_dimensions",
     "read_scan",
     "read_vtu",

@@ -12,22 +12,42 @@ from kyphos.meshes.model import Body, Floats, Ints, cell_volumes_mm3
 from kyphos.units import MM3_PER_ML
 
 Approach = Literal["bipedicular", "unipedicular"]
-
-# Balloon centres as shares of width, depth and height from the body's centroid (right, anterior, superior):
-# both sides of the midline for two pedicles, near the centre for one, slightly anterior (assumed).
-_SEEDS: dict[str, list[tuple[float, float, float]]] = {
-    "bipedicular": [(-0.18, 0.08, 0.0), (0.18, 0.08, 0.0)],
-    "unipedicular": [(0.03, 0.10, 0.0)],
-}
+_SIDES: dict[str, tuple[float, ...]] = {"bipedicular": (-1.0, 1.0), "unipedicular": (1.0,)}
 
 
-def balloon_seeds(body: Body, approach: Approach) -> Floats:
-    """Centres (c, 3) of the balloons in mm, reference configuration; MeshError for an unknown approach."""
-    if approach not in _SEEDS:
+def needle_tips(body: Body, approach: Approach, depth: float, spread: float, height: float) -> Floats:
+    """Where needles through the pedicles end, in the reference configuration.
+
+    Parameters
+    ----------
+    body
+        The treated body. Its box is centred on the centroid, and as large as its width, depth and height.
+    approach
+        Two needles, the left one first, or one.
+    depth
+        Share of the body's depth from the posterior wall.
+    spread
+        Share of half the width from the midline; of one needle to the right, or to the left if negative.
+    height
+        Share of the body's height from the inferior endplate.
+
+    Returns
+    -------
+    (c, 3) tips, mm.
+
+    Raises
+    ------
+    MeshError
+        The approach is unknown, or a share is not finite.
+    """
+    if approach not in _SIDES:
         raise MeshError(f"approach {approach!r} is unknown; use 'bipedicular' or 'unipedicular'")
+    if not np.isfinite([depth, spread, height]).all():
+        raise MeshError(f"depth {depth}, spread {spread}, height {height} of a needle must be finite shares")
     sizes = np.array([body.width_mm, body.depth_mm, body.height_mm])
-    seeds: Floats = body.centre_mm + (np.array(_SEEDS[approach]) * sizes) @ body.axes
-    return seeds
+    shares = np.array([[0.5 * side * spread, depth - 0.5, height - 0.5] for side in _SIDES[approach]])
+    tips: Floats = body.centre_mm + (shares * sizes) @ body.axes
+    return tips
 
 
 def select_volume(
