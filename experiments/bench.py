@@ -9,7 +9,7 @@ follows the actuator; with ``locked`` it may not tilt.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -91,6 +91,8 @@ class Bench:
         Cells with a later stress-free configuration, oldest first.
     rig
         How it is held.
+    scanner
+        (4, 4) from the mesh's coordinates to those of the scanner, mm.
     """
 
     mesh: meshes.SegmentMesh
@@ -102,6 +104,7 @@ class Bench:
     cement_share: Array
     rebases: tuple[Rebase, ...] = ()
     rig: Rig = Hinge()
+    scanner: Array = field(default_factory=lambda: np.eye(4))
 
     @property
     def body(self) -> meshes.Body:

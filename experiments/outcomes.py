@@ -12,7 +12,7 @@ from .stages import Ended
 from .store import Outcome
 
 PLACES = ("anterior", "middle", "posterior")
-UNITS = {"_mm": "mm", "_n": "N", "_n_per_mm": "N/mm", "_mpa": "MPa", "_ml": "mL", "_j": "J", "_s": "s"}
+UNITS = {"_mm": "mm", "_n": "N", "_n_per_mm": "N/mm", "_mpa": "MPa", "_mm2": "mm2", "_ml": "mL", "_j": "J", "_s": "s"}
 SUMMED = ("cycles", "equilibria")
 SMALLEST_BASE_MM = 0.01  # a share of less than this says nothing
 

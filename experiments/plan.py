@@ -13,6 +13,7 @@ from kyphos.experiments.tables import (
     Count,
     CouponTest,
     Cycling,
+    Filling,
     Force,
     Fracture,
     Interface,
@@ -23,6 +24,7 @@ from kyphos.experiments.tables import (
     Procedure,
     Shape,
     Table,
+    Viscosity,
 )
 
 Outcome = Literal["heights", "stiffness", "strength", "pressure"]
@@ -130,7 +132,7 @@ class DeflateStage(SteadyStage):
     record: Outcomes = Field(default=("heights",), description="outcomes recorded at the end")
 
 
-class CementStage(SteadyStage, Needles):
+class CementStage(SteadyStage, Needles, Filling):
     """Let cement enter stress-free in the current configuration, at constant force."""
 
     kind: Literal["cement"] = "cement"
@@ -138,8 +140,14 @@ class CementStage(SteadyStage, Needles):
     force_n: Force = Field(default=100.0, ge=0, le=20_000, description="axial compression meanwhile")
     card: str = Field(default="pmma", min_length=1, description="material card of the cement")
     volume_ml: Number = Field(default=6.0, ge=0.1, le=30, description="injected volume")
-    shape: Shape = Field(default="bolus", description="in the cavity, or between the trabeculae")
+    shape: Shape = Field(default="bolus", description="where it goes, see [cement]")
     interface: Interface = Field(default="bonded", description="to bone: tied for good, or it may let go")
+
+    @model_validator(mode="after")
+    def _fill_viscosity(self) -> Self:
+        if self.viscosity is None:
+            object.__setattr__(self, "viscosity", default_viscosity(self.shape))
+        return self
 
 
 class CycleStage(StageTable):
@@ -367,9 +375,16 @@ def expand(
     return tuple(stages)
 
 
-def default_shape(kind: str) -> Shape:
-    """Return where cement goes when a study does not say: into the cavity, if there is one."""
+def default_shape(kind: str, file: str | None = None) -> Shape:
+    """Return where cement goes when a study does not say: as drawn, or into the cavity, if there is one."""
+    if file is not None:
+        return "file"
     return "bolus" if kind == "kyphoplasty" else "interdigitated"
+
+
+def default_viscosity(shape: Shape) -> Viscosity:
+    """Return how thick cement is when a study does not say: thin, where it is to spread between the trabeculae."""
+    return "low" if shape == "interdigitated" else "high"
 
 
 def _test(name: str, preload_n: float, test: Measure, strength: bool = False) -> MeasureStage:
@@ -404,7 +419,10 @@ def _treatment_stages(procedure: Procedure, cement: Cement) -> Iterator[Stage]:
         force_n=preload_n,
         card=cement.card,
         volume_ml=cement.volume_ml,
-        shape=cement.shape or default_shape(procedure.kind),
+        shape=cement.shape or default_shape(procedure.kind, cement.file),
+        viscosity=cement.viscosity,
+        leak=cement.leak,
+        file=cement.file,
         **procedure.needles(),
         interface=cement.interface,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from kyphos import fem, materials, meshes
 from kyphos.errors import ConvergenceError, StudyError
 from kyphos.units import MM3_PER_ML
 
+from . import cementing
 from . import outcomes as found
 from .bench import Bench, mount
 from .checkpoint import pack, unpack
@@ -22,7 +24,7 @@ from .plan import CementStage, ReduceStage
 from .progress import Reporter, SilentReporter, Step
 from .result import Result, load_result
 from .spec import StudySpec
-from .specimen import bone_cards, build_mesh, mesh_facts
+from .specimen import bone_cards, build_mesh, mesh_facts, scanner_frame
 from .stages import SEED_ML, run_stage
 from .store import Checkpoint, Outcome, RunStore, open_run, outcome_entries
 from .strength_run import VoxelWork
@@ -119,9 +121,11 @@ class BodyWork:
 
     def __init__(self, spec: StudySpec) -> None:
         self.mesh = build_mesh(spec)
-        self._spec, self._bench = spec, specimen_bench(self.mesh, bone_cards(spec.specimen))
+        bench = specimen_bench(self.mesh, bone_cards(spec.specimen))
+        self._spec, self._bench = spec, replace(bench, scanner=scanner_frame(spec))
         self._controls = controls_of(spec.solver)
         _check_volumes(spec, self._bench)
+        cementing.check_requests(spec.body_stages, self._bench)
 
     def begin(self, kept: Checkpoint | None) -> Outcomes:
         """Start untouched, or as a checkpoint left the bench."""

@@ -18,7 +18,7 @@ from kyphos import fem, materials, meshes
 from kyphos.errors import ConvergenceError, StudyError
 from kyphos.units import MM3_PER_ML, N_MM_PER_J
 
-from . import plan
+from . import cementing, plan
 from .bench import (
     Bench,
     Controls,
@@ -45,7 +45,6 @@ UNLOADING_SHARE = 5e-4  # of the body's height, before force control takes over
 SEED_ML = 0.6  # volume of a deflated balloon with its channel
 SEED_RATIOS = np.array([1.0, 2.0, 1.0])  # its shape: twice as long, front to back, as wide
 INFLATION_STEPS = 12
-INTERFACE_CARD = "cement-bone-interface"
 STRENGTH_STEPS = 20
 STRENGTH_DROP = 0.03  # fall below the first maximum that ends a strength test
 REPORTED_CYCLES = (1, 2, 10, 100, 500, 5000, 20_000, 100_000)
@@ -342,51 +341,11 @@ def _cement(stage: plan.CementStage, bench: Bench, controls: Controls) -> Runnin
     Balloons that were not deflated hold the shape until the cement has set, and go then.
     """
     bench = yield from passed(bench, to_force(bench, stage.force_n, controls))
-    share = _cement_shares(bench, stage)
-    cells = np.flatnonzero(share > 0.0)
-    volumes = fem.cell_volumes(bench.structure.mesh, bench.state)
-    placed = float(share @ volumes) / MM3_PER_ML
-    bench = _with_cement(bench, stage, cells, share)
-    bench = with_cavities(rebased(bench, cells), (), np.zeros(0))
-    bench = replace(bench, cement_share=share)
+    tips = meshes.needle_tips(bench.body, stage.approach, **stage.needle)
+    cemented = cementing.inject(bench, stage, tips + _carried_along(bench, tips))
+    bench = with_cavities(cemented.bench, (), np.zeros(0))
     bench = yield from passed(bench, to_force(bench, stage.force_n, controls))
-    return Ended(bench, {"cement_volume_ml": placed})
-
-
-def _with_cement(bench: Bench, stage: plan.CementStage, cells: Ids, share: Array) -> Bench:
-    """Give ``cells`` the cement, and those of its rim, where the study asks for it, an interface that may let go."""
-    sizes = np.cbrt(fem.cell_volumes(bench.structure.mesh, bench.state)[cells])
-    law, rows = materials.cement_parameters(stage.card, share[cells], ~bench.cavity[cells], sizes)
-    filled = with_material(bench, cells, law, rows)
-    if stage.interface == "bonded":
-        return filled
-    rim = meshes.cement_rim(bench.points_mm, bench.mesh.cells, share, ~bench.cavity)
-    given = rows[np.searchsorted(cells, rim.cells)]
-    return with_material(
-        filled,
-        rim.cells,
-        *materials.interface_parameters(INTERFACE_CARD, (law, given), share[rim.cells], rim.normals, rim.lengths_mm),
-    )
-
-
-def _cement_shares(bench: Bench, stage: plan.CementStage) -> Array:
-    """(m,) volume fraction of cement: the cavities first, then the bone around them."""
-    volumes = fem.cell_volumes(bench.structure.mesh, bench.state)
-    centroids = bench.points_mm[bench.mesh.cells].mean(axis=1)
-    seeds = meshes.needle_tips(bench.body, stage.approach, **stage.needle)
-    centres = seeds + _carried_along(bench, seeds)
-    share = bench.cement_share.copy()
-    missing = stage.volume_ml * MM3_PER_ML
-    cavity = np.flatnonzero(bench.cavity & (share == 0.0))
-    inside = float(volumes[cavity].sum())
-    if stage.shape == "bolus" and cavity.size:
-        cells, fraction = meshes.select_volume(centroids, volumes, centres, np.ones(3), cavity, min(missing, inside))
-        share[cells] = fraction
-        missing -= min(missing, inside)
-    if missing > 1e-9:
-        cells, fraction = meshes.select_volume(centroids, volumes, centres, np.ones(3), bone_cells(bench), missing)
-        share[cells] = fraction
-    return share
+    return Ended(bench, cemented.outcomes)
 
 
 # --- cycling -------------------------------------------------------------------------------------------------------

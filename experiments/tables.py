@@ -13,7 +13,8 @@ SMALLEST_FORCE_N = 5.0
 
 Kind = Literal["kyphoplasty", "vertebroplasty", "none"]
 Approach = Literal["bipedicular", "unipedicular"]
-Shape = Literal["bolus", "interdigitated"]
+Shape = Literal["bolus", "interdigitated", "bridging", "unilateral", "separate", "file"]
+Viscosity = Literal["low", "high"]
 Interface = Literal["bonded", "debonding"]
 Method = Literal["jump", "direct"]
 Bone = Literal["normal", "osteopenic", "osteoporotic", "severe"]
@@ -316,13 +317,36 @@ class Procedure(Needles):
     deflate: Annotated[bool, Strict()] = Field(default=True, description="remove the balloons before cementing")
 
 
-class Cement(Table):
+class Filling(Table):
+    """How the cement finds its place."""
+
+    viscosity: Viscosity | None = Field(
+        default=None,
+        description="low follows weak and broken bone, high stays compact; default low (interdigitated), high (others)",
+    )
+    leak: Annotated[bool, Strict()] = Field(default=False, description="whether cement may cross the wall")
+    file: str | None = Field(default=None, description="drawn deposit: label map (NIfTI), or closed surface (STL, ...)")
+
+    @model_validator(mode="after")
+    def _agree_on_file(self) -> Self:
+        shape = getattr(self, "shape", None)
+        if self.file is not None and shape not in (None, "file"):
+            raise ValueError(f'file is given, and shape = {shape!r}; remove one of the two, or set shape = "file"')
+        if self.file is None and shape == "file":
+            raise ValueError('shape = "file" needs the key file: a label map (.nii.gz) or a closed surface (.stl)')
+        if self.file is not None and self.leak:
+            raise ValueError("leak does not apply to a drawn deposit; remove leak or file")
+        return self
+
+
+class Cement(Filling):
     """What is injected, how much and where it goes."""
 
     card: str = Field(default="pmma", min_length=1, description="material card of the cement")
     volume_ml: Number = Field(default=6.0, ge=0.1, le=30, description="injected volume")
     shape: Shape | None = Field(
-        default=None, description="default: bolus (kyphoplasty), interdigitated (vertebroplasty)"
+        default=None,
+        description="where it goes; default bolus (kyphoplasty), interdigitated (vertebroplasty), file if one is given",
     )
     interface: Interface = Field(default="bonded", description="to bone: tied for good, or it may let go")
 

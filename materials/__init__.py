@@ -19,6 +19,13 @@ from .assign import (
 from .data import BONE_CLASSES, DATA_KINDS, DataKind
 from .disc import degenerated
 from .field import Block, MaterialField, Response
+from .flow import (
+    CAVITY_SLOWNESS,
+    bone_volume_fraction,
+    front_slowness,
+    relative_permeability,
+    wall_permeability,
+)
 from .lab import spent_life
 from .laws import (
     BONDED_INTERFACE,
@@ -60,6 +67,7 @@ __all__ = [
     "BONDED_INTERFACE",
     "BONE_CLASSES",
     "BRITTLE_CEMENT",
+    "CAVITY_SLOWNESS",
     "CRUSHABLE_BONE",
     "DATA_KINDS",
     "DEFAULT_CARDS",
@@ -85,6 +93,7 @@ __all__ = [
     "Variable",
     "bone_field",
     "bone_rows",
+    "bone_volume_fraction",
     "card_from_table",
     "card_rows",
     "cards_by_group",
@@ -96,6 +105,7 @@ __all__ = [
     "describe_library",
     "drive",
     "drive_uniaxial",
+    "front_slowness",
     "hu_line",
     "interdigitated",
     "interface_parameters",
@@ -104,8 +114,10 @@ __all__ = [
     "parse_card",
     "plastic_bone",
     "plasticity_by_table",
+    "relative_permeability",
     "spent_life",
     "usage",
     "vbmd_of_bone",
     "vbmd_of_t_score",
+    "wall_permeability",
 ]

@@ -87,6 +87,19 @@ DATA_KINDS: dict[str, DataKind] = {
             {"slope_mg_per_cc_per_hu": "mg/cm3/HU", "offset_mg_per_cc": "mg/cm3"},
             "[specimen] hu_calibration",
         ),
+        DataKind(
+            "CementFlow",
+            "pore space, relative permeability, and what viscosity makes of it",
+            {
+                "tissue_mineral_density_g_per_cc": "g/cm3",
+                "reference_volume_fraction": "1",
+                "broken_gain": "1",
+                "exponent_low_viscosity": "1",
+                "exponent_high_viscosity": "1",
+                "wall_permeability_ratio": "1",
+            },
+            "the cement stage",
+        ),
     )
 }
 """Kinds of data cards by name."""

@@ -107,7 +107,8 @@ class Rim(NamedTuple):
     lengths_mm: Floats
 
 
-_FACES = np.array([(0, 3, 2, 1), (4, 5, 6, 7), (0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7)])
+FACES = np.array([(0, 3, 2, 1), (4, 5, 6, 7), (0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7)])
+"""(6, 4) corners of a hexahedron's faces, counter-clockwise seen from outside."""
 
 
 def cement_rim(points_mm: Floats, cells: Ints, share: Floats, bone: NDArray[np.bool_]) -> Rim:
@@ -124,9 +125,8 @@ def cement_rim(points_mm: Floats, cells: Ints, share: Floats, bone: NDArray[np.b
     share, bone
         (m,) cement volume fraction of each cell, and whether a cell without cement is bone (not a void).
     """
-    corners = points_mm[cells[:, _FACES]]  # (m, 6, 4, 3)
-    areas = 0.5 * np.cross(corners[:, :, 2] - corners[:, :, 0], corners[:, :, 3] - corners[:, :, 1])
-    beside = _neighbours(cells)
+    areas = face_areas_mm2(points_mm, cells)
+    beside = cell_neighbours(cells)
     other = np.where(beside >= 0, share[beside], share[:, None])
     to_bone = (beside >= 0) & bone[beside] & (other == 0.0) & (share[:, None] > 0.0)
     ids = np.flatnonzero(to_bone.any(axis=1))
@@ -141,15 +141,21 @@ def cement_rim(points_mm: Floats, cells: Ints, share: Floats, bone: NDArray[np.b
     return Rim(ids, normals, cell_volumes_mm3(points_mm, cells[ids]) / projected)
 
 
-def _neighbours(cells: Ints) -> Ints:
-    """(m, 6) cell behind each face of `_FACES`, -1 where there is none."""
-    keys = np.sort(cells[:, _FACES].reshape(-1, 4), axis=1)
+def face_areas_mm2(points_mm: Floats, cells: Ints) -> Floats:
+    """Outward area vectors (m, 6, 3) of the faces of hexahedra (m, 8), in the order of `FACES`."""
+    corners = points_mm[cells[:, FACES]]
+    return np.asarray(0.5 * np.cross(corners[:, :, 2] - corners[:, :, 0], corners[:, :, 3] - corners[:, :, 1]))
+
+
+def cell_neighbours(cells: Ints) -> Ints:
+    """(m, 6) cell behind each face of `FACES`, -1 where there is none."""
+    keys = np.sort(cells[:, FACES].reshape(-1, 4), axis=1)
     _, face = np.unique(keys, axis=0, return_inverse=True)
     face = face.ravel()
-    owner = np.repeat(np.arange(len(cells)), len(_FACES))
+    owner = np.repeat(np.arange(len(cells)), len(FACES))
     both = np.bincount(face, weights=owner).astype(np.int64)  # of a face: the sum of its owners
     twice = np.bincount(face) == 2
-    return np.where(twice[face], both[face] - owner, -1).reshape(-1, len(_FACES))
+    return np.where(twice[face], both[face] - owner, -1).reshape(-1, len(FACES))
 
 
 def _check(volumes: Floats, target_mm3: float, ratios: Floats) -> None:
