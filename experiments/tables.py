@@ -13,6 +13,7 @@ SMALLEST_FORCE_N = 5.0
 
 Kind = Literal["kyphoplasty", "vertebroplasty", "none"]
 Approach = Literal["bipedicular", "unipedicular"]
+Device = Literal["balloon", "directional-balloon", "high-pressure-balloon", "expander"]
 Shape = Literal["bolus", "interdigitated", "bridging", "unilateral", "separate", "file"]
 Viscosity = Literal["low", "high"]
 Interface = Literal["bonded", "debonding"]
@@ -24,11 +25,44 @@ Ends = Literal["slide", "stick"]
 Strains = Literal["engineering", "logarithmic"]
 
 
+PRESSURE_MPA: dict[Device, tuple[float, float]] = {
+    "balloon": (2.0, 2.8),
+    "directional-balloon": (2.0, 2.8),
+    "high-pressure-balloon": (4.8, 4.9),
+    "expander": (3.0, 3.1),
+}
+"""Device -> pressure at which inflation usually stops, and the one it is rated for.
+
+Balloons: stops at 200-300 psi, made for 400, or 700 (B23 of the evidence, recalled). The balloon that opens an
+expander: 30 bar (assumed).
+"""
+
+
 def _zero_or_a_real_force(value: float) -> float:
-    """Refuse forces between zero and a few newtons: they are kilonewtons, typed as newtons."""
-    if 0.0 < value < SMALLEST_FORCE_N:
+    """Refuse forces of less than a few newtons: they are kilonewtons, typed as newtons."""
+    if 0.0 < abs(value) < SMALLEST_FORCE_N:
         raise ValueError(f"must be 0 or at least {SMALLEST_FORCE_N:g} N")
     return value
+
+
+def pressure_of_device(raw: object) -> object:
+    """Where a table names no pressure limit, give it that of its device."""
+    if not isinstance(raw, dict) or "balloon_pressure_limit_mpa" in raw:
+        return raw
+    known = [stop for device, (stop, _) in PRESSURE_MPA.items() if device == raw.get("device", "balloon")]
+    return {**raw, "balloon_pressure_limit_mpa": known[0]} if known else raw
+
+
+def check_pressure(device: Device, limit_mpa: float) -> None:
+    """Refuse (ValueError) more pressure than a device is rated for."""
+    rated = PRESSURE_MPA[device][1]
+    if limit_mpa > rated:
+        stronger = [name for name, (_, most) in PRESSURE_MPA.items() if most >= limit_mpa]
+        hint = f", or device = {stronger[0]!r}" if stronger else ""
+        raise ValueError(
+            f"balloon_pressure_limit_mpa = {limit_mpa:g} is more than a {device} is rated for; "
+            f"allowed: up to {rated:g} MPa{hint}"
+        )
 
 
 Number = Annotated[float, Strict(), AllowInfNan(False)]
@@ -312,9 +346,22 @@ class Procedure(Needles):
 
     kind: Kind = Field(default="kyphoplasty", description="the procedure; none = the fracture stays untreated")
     preload_n: Force = Field(default=100.0, ge=0, le=3000, description="compression during treatment and measurement")
+    device: Device = Field(default="balloon", description="what lifts; an expander leaves a cage of metal behind")
     balloon_volume_ml: Number = Field(default=4.0, ge=0.1, le=10, description="target volume of each balloon")
-    balloon_pressure_limit_mpa: Number = Field(default=2.0, ge=0.05, le=5, description="inflation stops here")
+    balloon_pressure_limit_mpa: Number = Field(
+        default=2.0, ge=0.05, le=5, description="inflation stops here; default by device"
+    )
     deflate: Annotated[bool, Strict()] = Field(default=True, description="remove the balloons before cementing")
+    posture_n: Force | None = Field(
+        default=None, ge=-500, le=3000, description="load while lying prone, until the cement has set; traction is < 0"
+    )
+
+    _pressure = model_validator(mode="before")(pressure_of_device)
+
+    @model_validator(mode="after")
+    def _within_ratings(self) -> Self:
+        check_pressure(self.device, self.balloon_pressure_limit_mpa)
+        return self
 
 
 class Filling(Table):

@@ -11,6 +11,7 @@ from .assign import (
     ELEMENT_LENGTH,
     bone_field,
     bone_rows,
+    cage_parameters,
     card_rows,
     cement_parameters,
     interface_parameters,
@@ -28,6 +29,7 @@ from .flow import (
 )
 from .lab import spent_life
 from .laws import (
+    BALLOON_SKIN,
     BONDED_INTERFACE,
     BRITTLE_CEMENT,
     CRUSHABLE_BONE,
@@ -64,6 +66,7 @@ from .point import Drive, drive, drive_uniaxial
 from .quality import hu_line, vbmd_of_bone, vbmd_of_t_score
 
 __all__ = [
+    "BALLOON_SKIN",
     "BONDED_INTERFACE",
     "BONE_CLASSES",
     "BRITTLE_CEMENT",
@@ -94,6 +97,7 @@ __all__ = [
     "bone_field",
     "bone_rows",
     "bone_volume_fraction",
+    "cage_parameters",
     "card_from_table",
     "card_rows",
     "cards_by_group",

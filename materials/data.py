@@ -72,6 +72,12 @@ DATA_KINDS: dict[str, DataKind] = {
             "kyphos.materials.degenerated",
         ),
         DataKind(
+            "Cage",
+            "a cage of metal around a cavity, smeared over the cells of its wall",
+            {"youngs_modulus_mpa": "MPa", "poisson_ratio": "1", "metal_volume_mm3": "mm3", "lattice_share": "1"},
+            "[procedure] device",
+        ),
+        DataKind(
             "BoneQuality",
             "mean trabecular density (QCT) by name, and the straight line from T-score to density",
             {
