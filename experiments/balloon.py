@@ -6,7 +6,7 @@ are rated for (``tables.PRESSURE_MPA``) and in whether a cage of metal stays beh
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -166,6 +166,10 @@ def _volume_ml(bench: Bench, cells: Ids) -> float:
     return float(fem.cell_volumes(bench.structure.mesh, bench.state)[cells].sum()) / MM3_PER_ML
 
 
+def _cavities_ml(bench: Bench) -> float:
+    return float(bench.structure.cavity_volumes(bench.state).sum()) / MM3_PER_ML
+
+
 def _inflation(bench: Bench, stage: plan.ReduceStage, controls: Controls) -> Iterator[tuple[float, fem.Step]]:
     """Steps by volume, each with the share of the way; where a pressure passes the limit, by pressure up to it."""
     start = force_load(bench, stage.force_n)
@@ -213,7 +217,7 @@ def _row(bench: Bench, found: fem.Equilibrium, share: float) -> Solved:
 
 
 def _inflated(bench: Bench, before_mm: dict[str, float], ledger: Ledger) -> dict[str, float]:
-    volume_ml = float(bench.structure.cavity_volumes(bench.state).sum()) / MM3_PER_ML
+    volume_ml = _cavities_ml(bench)
     lift = {place: height - before_mm[place] for place, height in bench.heights_mm().items()}
     return {
         "balloon_volume_ml": volume_ml,
@@ -276,23 +280,32 @@ def deflate(stage: plan.DeflateStage, bench: Bench, controls: Controls) -> Runni
         raise StudyError(
             f"stage {stage.name!r}: there are no balloons to deflate; put a stage of kind 'reduce' before it"
         )
-    bench = yield from _let_go(bench, stage, controls)
-    full_ml = float(bench.structure.cavity_volumes(bench.state).sum()) / MM3_PER_ML
+    bench, step = _let_go(bench, stage, controls)
+    yield _row(bench, step.equilibrium, 0.0)
+    full_ml, ledger = _cavities_ml(bench), Ledger(step.equilibrium)
     start = _pressure_load(bench, stage.force_n, bench.state.pressure_mpa)
     end = _pressure_load(bench, stage.force_n, np.zeros(len(bench.structure.cavities)))
     settings = replace(controls.march, first=0.1, largest=0.2)
     for step in fem.march(bench.structure, bench.state, start, end, controls.solver, settings):
         bench = bench.after(step)
+        ledger = ledger.after(bench, step.equilibrium)
         yield _row(bench, step.equilibrium, step.share)
-    left_ml = float(bench.structure.cavity_volumes(bench.state).sum()) / MM3_PER_ML
+    left_ml = _cavities_ml(bench)
     bench = with_cavities(bench, (), np.zeros(0))
     bench = replace(bench, load=force_load(bench, stage.force_n))
     bench = yield from passed(bench, to_force(bench, stage.force_n, controls))
-    found = {"cavity_inflated_ml": full_ml, "cavity_volume_ml": left_ml, "cavity_collapse": 1.0 - left_ml / full_ml}
+    found = {
+        "cavity_inflated_ml": full_ml,
+        "cavity_volume_ml": left_ml,
+        "cavity_collapse": 1.0 - left_ml / full_ml,
+        "deflation_released_j": -ledger.stored_n_mm / N_MM_PER_J,
+        "deflation_spent_j": ledger.spent_n_mm / N_MM_PER_J,
+        "deflation_energy_error": ledger.error,
+    }
     return Ended(bench, found)
 
 
-def _let_go(bench: Bench, stage: plan.DeflateStage, controls: Controls) -> Generator[Solved, None, Bench]:
+def _let_go(bench: Bench, stage: plan.DeflateStage, controls: Controls) -> tuple[Bench, fem.Step]:
     """The same cavities held open by pressure alone.
 
     What is in them is stress-free, so that nothing draws them in: void, and the cage of an expander.
@@ -306,9 +319,7 @@ def _let_go(bench: Bench, stage: plan.DeflateStage, controls: Controls) -> Gener
             bench = with_material(bench, rim, *materials.cage_parameters(CAGE_CARD, _volume_ml(bench, rim)))
     load = replace(force_load(bench, stage.force_n), volume_mm3=bench.structure.cavity_volumes(bench.state))
     step = fem.settle(bench.structure, bench.state, load, load, controls.solver, controls.march)
-    bench = bench.after(step)
-    yield _row(bench, step.equilibrium, 0.0)
-    return bench
+    return bench.after(step), step
 
 
 def _rim(bench: Bench, cells: Ids) -> Ids:
