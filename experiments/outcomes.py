@@ -8,11 +8,21 @@ from kyphos import materials, meshes
 
 from .bench import Bench
 from .plan import Stage
-from .stages import Ended
 from .store import Outcome
+from .walk import Ended
 
 PLACES = ("anterior", "middle", "posterior")
-UNITS = {"_mm": "mm", "_n": "N", "_n_per_mm": "N/mm", "_mpa": "MPa", "_ml": "mL", "_j": "J", "_s": "s"}
+UNITS = {
+    "_mm": "mm",
+    "_n": "N",
+    "_n_per_mm": "N/mm",
+    "_mpa": "MPa",
+    "_ml": "mL",
+    "_j": "J",
+    "_s": "s",
+    "_mm2": "mm2",
+    "_mm_per_ml": "mm/mL",
+}
 SUMMED = ("cycles", "equilibria")
 SMALLEST_BASE_MM = 0.01  # a share of less than this says nothing
 
@@ -72,12 +82,12 @@ def _debonded(bench: Bench) -> Outcomes:
 
 
 def _shares(results: Outcomes) -> Outcomes:
-    """Restoration, deflation loss, retention and loss, wherever the heights that they need are known."""
+    """Mobility, restoration, deflation loss, retention and loss, wherever the heights that they need are known."""
     shares: Outcomes = {}
     for place in PLACES:
         h = {
             state: results[name].value
-            for state in ("intact", "fractured", "reduced", "deflated", "treated", "cycled")
+            for state in ("intact", "fractured", "prone", "reduced", "deflated", "treated", "cycled")
             if (name := f"height_{state}_{place}_mm") in results
         }
         shares |= {f"{share}_{place}": value for share, value in _shares_of(h).items()}
@@ -85,8 +95,9 @@ def _shares(results: Outcomes) -> Outcomes:
 
 
 def _shares_of(h: dict[str, float]) -> Outcomes:
-    """The four shares of one place from its heights ``h`` (mm) by state; a share with no base is left out."""
+    """The shares of one place from its heights ``h`` (mm) by state; a share with no base is left out."""
     ratios = {
+        "mobility": (("prone", "fractured"), ("intact", "fractured")),
         "restoration": (("treated", "fractured"), ("intact", "fractured")),
         "deflation_loss": (("reduced", "deflated"), ("reduced", "fractured")),
         "retention": (("cycled", "fractured"), ("treated", "fractured")),

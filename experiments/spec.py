@@ -21,10 +21,12 @@ from kyphos.experiments.plan import (
     VOXEL_KINDS,
     AnyStage,
     BendStage,
+    CementStage,
     CouponStage,
     Stage,
     VoxelStage,
     default_shape,
+    default_viscosity,
     expand,
 )
 from kyphos.experiments.tables import (
@@ -138,7 +140,9 @@ class StudySpec(Table):
         """Give every shorthand table that is left out its defaults; no procedure, no cement."""
         procedure = self.procedure or Procedure()
         cement = self.cement or Cement()
-        shaped = cement.model_copy(update={"shape": cement.shape or default_shape(procedure.kind)})
+        shape = cement.shape or default_shape(procedure.kind, cement.file)
+        viscosity = cement.viscosity or default_viscosity(shape)
+        shaped = cement.model_copy(update={"shape": shape, "viscosity": viscosity})
         filled = {
             "fracture": self.fracture or Fracture(),
             "procedure": procedure,
@@ -179,6 +183,7 @@ def read_study(study: str | Path, overrides: Iterable[str] = ()) -> StudySpec:
     settings = {toml_text.override(tables, setting): setting for setting in overrides}
     tables.setdefault("name", _name_after(where))
     _absolute_paths(tables, folder, {path for path in settings if path[0] == "specimen"})
+    _absolute_cement_files(tables, folder, set(settings))
 
     def place(path: toml_text.KeyPath) -> str:
         return _place(path, settings, lines, where)
@@ -257,6 +262,16 @@ def _absolute_paths(tables: dict[str, object], folder: Path, typed: set[toml_tex
         if isinstance(value, str) and not value.startswith("sample:") and _is_path(key, value):
             start = Path.cwd() if ("specimen", key) in typed else folder
             specimen[key] = str((start / value).resolve())
+
+
+def _absolute_cement_files(tables: dict[str, object], folder: Path, typed: set[toml_text.KeyPath]) -> None:
+    """The same for drawn deposits, of [cement] and of the stages."""
+    stages = tables.get("stage")
+    listed = enumerate(stages) if isinstance(stages, list) else ()
+    for path, table in ((("cement",), tables.get("cement")), *((("stage", i), stage) for i, stage in listed)):
+        if isinstance(table, dict) and isinstance(table.get("file"), str):
+            start = Path.cwd() if (*path, "file") in typed else folder
+            table["file"] = str((start / table["file"]).resolve())
 
 
 def _is_path(key: str, value: str) -> bool:
@@ -376,6 +391,10 @@ def _check_supported(spec: StudySpec, place: toml_text.Place) -> None:
         value = getattr(specimen, key)
         if value is not None and not value.startswith("sample:") and not Path(value).is_file():
             raise StudyError(f"{place(('specimen', key))}: {key}: no such file: {value}")
+    for index, stage in enumerate(spec.stage):
+        if isinstance(stage, CementStage) and stage.file is not None and not Path(stage.file).is_file():
+            where = place(("cement", "file")) if spec.cement else place(("stage", index, "file"))
+            raise StudyError(f"{where}: file: no such file: {stage.file}")
 
 
 def _check_constants(spec: StudySpec, place: toml_text.Place) -> None:

@@ -280,6 +280,20 @@ Polyconvex, so a mesh of it stays stable however far it is stretched; E = 2 mu a
     kernel=hyperelastic.foam_batch,
 )
 
+BALLOON_SKIN = Law(
+    name="BalloonSkin",
+    meaning="""Foam with tension-only fibres along x, y and z: W = mu/2 (I1 - 3 - 2 ln J) + sum of k_a/6 <C_aa - 1>^3.
+Polyconvex as the foam is. Fibres are slack at rest; their energy grows with the sixth power of the stretch, so that
+whatever has grown most grows least from there on.""",
+    parameters=(
+        _modulus("shear_modulus_mpa", "shear modulus mu of the foam at rest"),
+        *(Parameter(f"fibre_{a}_mpa", "MPa", 0.0, 1e4, f"k of the fibres along {a}") for a in "xyz"),
+    ),
+    state=(),
+    pack=_pack_plain,
+    kernel=hyperelastic.skin_batch,
+)
+
 J2_PLASTICITY = Law(
     name="J2Plasticity",
     meaning="Von Mises plasticity with linear isotropic and kinematic (Prager) hardening, radial return.",
@@ -498,7 +512,7 @@ Plasticity: sigma = (1 - D) C0:(E - E_in), dE_in = dlambda P sigma/phi, kappa = 
     first order in the step).
     But for packing the tangent is symmetric without creep, and with it while no damage grows.
 Damage: D = min(cap, D_max (1 - exp(-a kappa)) + D_f), of the modulus as packed: where this says 1 - D, read
-    (1 - D) exp(q e0), at most 1, with e0 the compaction committed before the step; `damage` in the state is one minus that.
+    (1 - D) exp(q e0), at most 1, with e0 the compaction committed before the step; state `damage` is 1 minus that.
     An open-cell foam is as stiff as the square of its density (Gibson & Ashby 1982, Proc R Soc A 382:43).
 Gaping: along an axis in tension C0 of crushed bone is that of uniaxial stiffness t E_i, t = 1 - (1 - t_c)
     (1 - exp(-a kappa0)): what crushing has broken parts without a memory of it, and bears again once it touches
@@ -561,6 +575,7 @@ LAWS: dict[str, Law] = {
         TRANSVERSELY_ISOTROPIC,
         MOONEY_RIVLIN,
         FOAM,
+        BALLOON_SKIN,
         J2_PLASTICITY,
         NORTON_CREEP,
         CRUSHABLE_BONE,

@@ -3,11 +3,13 @@
 if __name__ != "kyphos.meshes":
     raise ImportError("import kyphos.meshes, not meshes: two copies of a class would not match")
 
-from kyphos.meshes.cement import Rim, balloon_seeds, cement_rim, select_volume
+from kyphos.meshes.cement import Rim, cement_rim, needle_tips, select_volume
+from kyphos.meshes.cement_file import DrawnDeposit, read_deposit
 from kyphos.meshes.coupons import box_coupon, round_coupon
 from kyphos.meshes.density import density_field
+from kyphos.meshes.deposit import deposit_facts, leak_facts
 from kyphos.meshes.disc import DiscDimensions, default_disc
-from kyphos.meshes.image import CtBody, Labels, Scan, body_from_ct, ct_body, read_scan, sample_ct
+from kyphos.meshes.image import CtBody, Labels, Scan, body_from_ct, ct_body, read_scan, sample_ct, scan_frame
 from kyphos.meshes.io import read_vtu, read_vtu_mesh, write_grid, write_vtu
 from kyphos.meshes.model import (
     Body,
@@ -20,6 +22,7 @@ from kyphos.meshes.model import (
     gauge_height_mm,
     mesh_hash,
 )
+from kyphos.meshes.placement import Deposit, Ground, Wall, body_wall, check_tips, place_as, place_cement
 from kyphos.meshes.quality import check_quality, scaled_jacobian
 from kyphos.meshes.segment import Frame, PlacedShape, random_segment, segment_mesh, sweep_segment
 from kyphos.meshes.spine import (
@@ -40,10 +43,13 @@ __all__ = [
     "Body",
     "BodyDimensions",
     "CtBody",
+    "Deposit",
     "Disc",
     "DiscDimensions",
+    "DrawnDeposit",
     "Frame",
     "Gauge",
+    "Ground",
     "Labels",
     "Link",
     "PlacedShape",
@@ -52,22 +58,30 @@ __all__ = [
     "SegmentMesh",
     "Spine",
     "VoxelImage",
-    "balloon_seeds",
+    "Wall",
     "body_from_ct",
+    "body_wall",
     "box_coupon",
     "build_body",
     "cell_centroids_mm",
     "cell_volumes_mm3",
     "cement_rim",
     "check_quality",
+    "check_tips",
     "ct_body",
     "default_dimensions",
     "default_disc",
     "density_field",
+    "deposit_facts",
     "gauge_height_mm",
+    "leak_facts",
     "mesh_hash",
+    "needle_tips",
+    "place_as",
+    "place_cement",
     "random_dimensions",
     "random_segment",
+    "read_deposit",
     "read_scan",
     "read_spine",
     "read_vtu",
@@ -75,6 +89,7 @@ __all__ = [
     "round_coupon",
     "sample_ct",
     "scaled_jacobian",
+    "scan_frame",
     "segment_mesh",
     "select_volume",
     "specimen",

@@ -147,6 +147,17 @@ def ct_body(
     return CtBody(scan, scan_shape(scan, numbers, shell_thickness_mm, endplate_thickness_mm), numbers)
 
 
+def scan_frame(
+    image: str | Path, labels: str | Path, numbers: Labels | None = None, *, hu_line: tuple[float, float] | None = None
+) -> Floats:
+    """Affine (4, 4), mm, from the mesh that `body_from_ct` makes of a scan to the coordinates of the scanner."""
+    numbers = numbers or Labels()
+    scan = _cropped(read_scan(image, labels, numbers, hu_line=hu_line), numbers)
+    frame = np.eye(4)
+    frame[:3, 3] = scan_shape(scan, numbers).origin_mm
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ frame if scan.turned else frame
+
+
 def sample_ct() -> tuple[Path, Path]:
     """Image and label map of the sample specimen, an osteoporotic L2 (VerSe 004, CC BY-SA)."""
     folder = Path(str(files("kyphos.meshes"))) / "sample" / "verse004_L2"
@@ -157,7 +168,7 @@ def sample_ct() -> tuple[Path, Path]:
 
 
 def read_nifti(path: Path) -> tuple[Floats, Floats]:
-    """Voxels and affine of a NIfTI file in the closest RAS+ order."""
+    """Voxels (i, j, k) and affine (4, 4) of a NIfTI file in the closest RAS+ order; DataError if it is unfit."""
     if not path.is_file():
         raise DataError(f"{path} does not exist; give a NIfTI file (.nii or .nii.gz)")
     try:

@@ -133,7 +133,9 @@ class Step(NamedTuple):
 
 
 class Point(NamedTuple):
-    """For one y: M^-1 = (S0 + y P)^-1, opened in tension, effective stress, P times it, its norm s, w = M^-1 n, b = n'w."""
+    """For one y: M^-1 = (S0 + y P)^-1, opened in tension, effective stress, P times it, its norm s, w = M^-1 n,
+    b = n'w.
+    """
 
     y: float
     inverse: Block
@@ -145,8 +147,8 @@ class Point(NamedTuple):
 
 
 class Yield(NamedTuple):
-    """psi = 1 - D with packing in D, first and second derivative of D by kappa, Y/E1, and the threshold of `_excess` with its
-    derivative by compaction.
+    """psi = 1 - D with packing in D, first and second derivative of D by kappa, Y/E1, and the threshold of `_excess`
+    with its derivative by compaction.
     """
 
     psi: float
