@@ -17,15 +17,18 @@ from .assign import (
     plastic_bone,
 )
 from .data import BONE_CLASSES, DATA_KINDS, DataKind
-from .disc import degenerated
+from .disc import annulus_rows, degenerated, facet_row, fibre_directions, ligament_row
 from .field import Block, MaterialField, Response
 from .lab import spent_life
 from .laws import (
     BONDED_INTERFACE,
     BRITTLE_CEMENT,
     CRUSHABLE_BONE,
+    DRAINING_SOLID,
     DUCTILE_CEMENT,
+    FIBRED_GROUND,
     FOAM,
+    HOLZAPFEL_GROUND,
     J2_PLASTICITY,
     LAWS,
     LINEAR_ELASTIC,
@@ -63,9 +66,12 @@ __all__ = [
     "CRUSHABLE_BONE",
     "DATA_KINDS",
     "DEFAULT_CARDS",
+    "DRAINING_SOLID",
     "DUCTILE_CEMENT",
     "ELEMENT_LENGTH",
+    "FIBRED_GROUND",
     "FOAM",
+    "HOLZAPFEL_GROUND",
     "J2_PLASTICITY",
     "LAWS",
     "LINEAR_ELASTIC",
@@ -83,6 +89,7 @@ __all__ = [
     "Parameter",
     "Response",
     "Variable",
+    "annulus_rows",
     "bone_field",
     "bone_rows",
     "card_from_table",
@@ -96,9 +103,12 @@ __all__ = [
     "describe_library",
     "drive",
     "drive_uniaxial",
+    "facet_row",
+    "fibre_directions",
     "hu_line",
     "interdigitated",
     "interface_parameters",
+    "ligament_row",
     "list_cards",
     "load_card",
     "parse_card",
