@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from .discretisation import Discretisation
 from .kernels.forces import assembled_forces
 from .kernels.strain import MEAN_DILATATION, OK, log_strains
+from .links import Coupling, Links
 from .pattern import Pattern, stiffness_pattern
 from .rigid import Platen, platen_displacement, platen_slopes, platen_stiffness
 from .ties import Ties
@@ -98,12 +99,15 @@ class Load:
         (N,) conjugate force: N, N mm for rotations.
     volume_mm3
         (b,) prescribed volume of cavities whose pressure is not fixed.
+    tension_n
+        (c,) tension of the links' cables; empty means none.
     """
 
     fixed: NDArray[np.bool_]
     value: Array
     force: Array
     volume_mm3: Array
+    tension_n: Array = field(default_factory=lambda: np.zeros(0))
 
     def between(self, start: Load, share: float) -> Load:
         """The load at ``share`` (0..1) of the way from ``start`` (its prescribed values) to this one."""
@@ -112,19 +116,34 @@ class Load:
             value=start.value + share * (self.value - start.value),
             force=start.force + share * (self.force - start.force),
             volume_mm3=start.volume_mm3 + share * (self.volume_mm3 - start.volume_mm3),
+            tension_n=_between(start.tension_n, self.tension_n, share),
         )
+
+
+def _between(start: Array, end: Array, share: float) -> Array:
+    """Tensions on the way; none at all count as zero."""
+    if start.size == 0 or end.size == 0:
+        start, end = (x if x.size else np.zeros(max(start.size, end.size)) for x in (start, end))
+    return start + share * (end - start)
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Everything known at one trial state."""
 
-    force_n: Array  # (3n,) internal nodal forces
-    stiffness: sp.csr_array  # (3n, 3n)
+    force_n: Array  # (3n,) internal nodal forces, those of links included
+    stiffness: sp.csr_array  # (3n, 3n), of the cells
     volume_mm3: Array  # (b,)
     volume_slope: sp.csr_array  # (3n, b)
     response: Response
     strain: Array
+    link_force_n: Array | None = None  # (3n,) the share of links, if there are any
+    coupling: Coupling | None = None  # (3n, 3n) their stiffness
+
+    def pushed(self, x: Array) -> Array:
+        """Stiffness of cells and links times x (3n,) or (3n, b)."""
+        own = self.stiffness @ x
+        return np.asarray(own if self.coupling is None else own + self.coupling @ x)
 
 
 class _Shape(NamedTuple):
@@ -156,6 +175,8 @@ class Structure:
     ties
         Linear equations among nodal displacements and platen motions (not of nodes of a platen), or None.
         ``Load.force`` is then `Ties.carried`.
+    links
+        Elements between points that nodes carry, or None.
     """
 
     mesh: Discretisation
@@ -164,6 +185,7 @@ class Structure:
     cavities: tuple[Cavity, ...] = ()
     eigenstrain: Array | None = field(default=None, repr=False)
     ties: Ties | None = None
+    links: Links | None = None
 
     @property
     def n_nodes(self) -> int:
@@ -297,8 +319,13 @@ class Structure:
     def _pattern(self) -> Pattern:
         return stiffness_pattern(self.mesh.cells, self.n_nodes)
 
-    def evaluate(self, state: State, dt_s: float = 0.0, cycles: float = 0.0) -> Evaluation | None:
-        """Internal forces and stiffness at a trial state; None where a cell inverts or the law fails."""
+    def evaluate(
+        self, state: State, dt_s: float = 0.0, cycles: float = 0.0, tension_n: Array | None = None
+    ) -> Evaluation | None:
+        """Internal forces and stiffness at a trial state; None where a cell inverts or the law fails.
+
+        ``tension_n`` (c,) is that of the links' cables; see `Load`.
+        """
         shape = self._shape(state)
         if np.any(shape.status != OK):
             return None
@@ -309,7 +336,18 @@ class Structure:
         pressure = np.zeros(len(self.mesh.cells))
         for cavity, p in zip(self.cavities, state.pressure_mpa, strict=True):
             pressure[cavity.cells] = p
-        return self._assembled(shape, response, response.stress, pressure)
+        return self.linked(self._assembled(shape, response, response.stress, pressure), state, tension_n)
+
+    def linked(self, evaluation: Evaluation, state: State, tension_n: Array | None = None) -> Evaluation:
+        """The evaluation with what the links do in ``state`` under tensions (c,), in place of what they did before."""
+        if self.links is None:
+            return evaluation
+        force = evaluation.force_n if evaluation.link_force_n is None else evaluation.force_n - evaluation.link_force_n
+        tension = np.zeros(0) if tension_n is None else tension_n
+        acting = self.links.acting(self.mesh.points_mm + state.displacement_mm, tension)
+        return replace(
+            evaluation, force_n=force + acting.force_n, link_force_n=acting.force_n, coupling=acting.coupling
+        )
 
     def elastic_stiffness(self, state: State) -> sp.csr_array:
         """(3n, 3n) stiffness that fresh, unstressed material would have in the shape of ``state``; positive."""

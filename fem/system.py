@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from .links import Coupling
 from .structure import Evaluation, State, Structure
 
 Array = NDArray[np.float64]
@@ -49,6 +50,7 @@ class System:
         """The tangent of the unknowns at an evaluated state."""
         k, b = self.motions.size, len(self.coupled)
         stiffness, slope = evaluation.stiffness, evaluation.volume_slope[:, self.cavities].toarray()
+        coupling = evaluation.coupling
         right, left, corner = np.zeros((self.free.size, b)), np.zeros((self.free.size, b)), np.zeros((b, b))
         right[:, k:] = left[:, k:] = -slope[self.free]
         if k:
@@ -58,12 +60,17 @@ class System:
             near = np.unique(rows.indices)
             forth = np.zeros((stiffness.shape[0], k))
             forth[near] = stiffness[near] @ tied
-            right[:, :k], left[:, :k] = forth[self.free], (rows.T @ tied[moved])[self.free]
+            back = rows.T @ tied[moved]
+            if coupling is not None:
+                linked = coupling @ tied
+                forth, back = forth + linked, back + linked
+            right[:, :k], left[:, :k] = forth[self.free], back[self.free]
             corner[:k, :k] = tied.T @ forth + self._turning(structure, state, evaluation)
             corner[:k, k:] = -tied.T @ slope
             corner[k:, :k] = corner[:k, k:].T
         points = structure.mesh.points_mm + state.displacement_mm
-        return BorderedMatrix(self, stiffness, right, left, corner, points)
+        own = None if coupling is None else coupling.of_rows(self.free)
+        return BorderedMatrix(self, stiffness, right, left, corner, points, own)
 
     def _turning(self, structure: Structure, state: State, evaluation: Evaluation) -> Array:
         """Geometric stiffness of platen rotations among the unknown motions."""
@@ -122,6 +129,8 @@ class BorderedMatrix:
         (b, b).
     points_mm
         (n, 3) where the nodes are.
+    links
+        (k, k) stiffness of links, to be added to K, or None.
     """
 
     system: System
@@ -130,6 +139,7 @@ class BorderedMatrix:
     left: Array
     corner: Array
     points_mm: Array
+    links: Coupling | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -137,13 +147,17 @@ class BorderedMatrix:
         return self.system.size, self.system.size
 
     def tocsr(self) -> sp.csr_array:
-        """The same as one sparse matrix; its pattern does not depend on values."""
+        """The same as one sparse matrix; its pattern does not depend on values, but where links slacken."""
         found, coupled = self.system.pattern, self.system.coupled
         values = [self.stiffness.data[found.inner]]
         values += [column[rows] for column, rows in zip(self.right.T, coupled, strict=True)]
         values += [column[rows] for column, rows in zip(self.left.T, coupled, strict=True)]
         data = np.concatenate([*values, self.corner.ravel()])[found.order]
-        return sp.csr_array((data, found.indices, found.indptr), shape=self.shape)
+        out = sp.csr_array((data, found.indices, found.indptr), shape=self.shape)
+        if self.links is None:
+            return out
+        b = self.corner.shape[0]
+        return sp.csr_array(out + sp.block_diag([self.links.tocsr(), sp.csr_array((b, b))]))
 
 
 def tied_matrix(structure: Structure, active: NDArray[np.bool_], state: State, evaluation: Evaluation) -> sp.csr_array:
@@ -154,7 +168,10 @@ def tied_matrix(structure: Structure, active: NDArray[np.bool_], state: State, e
     blocks = [np.zeros((3, 3)), *structure.rigid_stiffness(state.motion, evaluation.force_n)]
     turning = sp.block_diag([sp.csr_array((n, n)), *(sp.block_diag([blocks[0], block]) for block in blocks[1:])])
     freed = structure.ties.expansion[:n_motion, :n_motion][:, active[:n_motion]]
-    inner = slopes.T @ evaluation.stiffness @ slopes + freed.T @ sp.csr_array(turning) @ freed
+    stiffness = evaluation.stiffness
+    if evaluation.coupling is not None:
+        stiffness = sp.csr_array(stiffness + evaluation.coupling.tocsr())
+    inner = slopes.T @ stiffness @ slopes + freed.T @ sp.csr_array(turning) @ freed
     edge = -slopes.T @ evaluation.volume_slope[:, active[n_motion:]]
     return sp.csr_array(sp.block_array([[inner, edge], [edge.T, None]])) if edge.shape[1] else sp.csr_array(inner)
 
@@ -184,8 +201,17 @@ def _columns(start: Ids, column: NDArray[np.int32]) -> Ids:
 
 
 def _touched(structure: Structure, motions: Ids, cavities: Ids) -> list[Ids]:
-    """Nodal freedoms, sorted, that each border column couples with: those of cells at its platen, or of its cavity."""
+    """Nodal freedoms, sorted, that each border column couples with: those of cells at its platen, or of its cavity.
+
+    And those of all links, if nodes of the platen carry a point.
+    """
     cells, n = structure.mesh.cells, 3 * structure.n_nodes
-    at_platen = [cells[np.isin(cells, platen.nodes).any(axis=1)] for platen in structure.platens]
+    at_platen = [cells[np.isin(cells, platen.nodes).any(axis=1)].ravel() for platen in structure.platens]
+    if structure.links is not None:
+        linked = np.unique(structure.links.weights.indices)
+        at_platen = [
+            np.union1d(nodes, linked) if np.isin(linked, platen.nodes).any() else nodes
+            for nodes, platen in zip(at_platen, structure.platens, strict=True)
+        ]
     sets = [at_platen[(m - n) // 6] for m in motions] + [cells[structure.cavities[c].cells] for c in cavities]
     return [(3 * np.unique(nodes)[:, None] + np.arange(3)).ravel() for nodes in sets]

@@ -294,8 +294,8 @@ DRAINING_SOLID = Law(
 
 W = C10 (I1bar - 3) + C01 (I2bar - 3) + K/2 (ln J - theta)^2, theta the log volume of fluid gained since the start.
 d theta/dt = (theta_eq - theta)/tau, theta_eq = (p0 - p)/H, with p = -K (ln J - theta) the pressure: at constant
-    pressure fluid leaves with the time tau, until the pressure is borne by swelling pressure p0 and drained modulus H. Backward
-    Euler. A point has no neighbours here: tau stands for the way out of the whole nucleus.""",
+    pressure fluid leaves with the time tau, until swelling pressure p0 and drained modulus H bear it. Backward Euler.
+    A point has no neighbours here: tau stands for the way out of the whole nucleus.""",
     parameters=(
         Parameter("c10_mpa", "MPa", 0.0, 1e4, "first Mooney-Rivlin constant"),
         Parameter("c01_mpa", "MPa", 0.0, 1e4, "second Mooney-Rivlin constant"),
@@ -324,7 +324,7 @@ FIBRED_GROUND = Law(
     name="FibredGround",
     meaning="""Mooney-Rivlin ground with two families of fibres that bear tension only: the annulus of a disc.
 
-W = W_ground + phi/2 sum over families of w(lambda), lambda^2 = a.C.a the squared stretch along the family's direction a.
+W = W_ground + phi/2 sum over families of w(lambda), lambda^2 = a.C.a the squared stretch along a family's direction a.
 Nominal stress of a fibre dw/dlambda: 0 below lambda = 1, E e^2/(2 t) in the toe 0 < e = lambda - 1 < t, E (e - t/2)
     beyond. Both families fill the share phi of the volume, half each.""",
     parameters=(

@@ -26,10 +26,8 @@ from kyphos.materials import (
 from kyphos.materials.kernels.fibres import second_difference
 
 SOFT = {"c10_mpa": 0.18, "c01_mpa": 0.045, "bulk_modulus_mpa": 3.3}
-ALONG_X = dict.fromkeys(("fibre_a_y", "fibre_a_z", "fibre_b_y", "fibre_b_z"), 0.0) | {
-    "fibre_a_x": 1.0,
-    "fibre_b_x": -1.0,
-}
+ACROSS = ("fibre_a_y", "fibre_a_z", "fibre_b_y", "fibre_b_z")
+ALONG_X = dict.fromkeys(ACROSS, 0.0) | {"fibre_a_x": 1.0, "fibre_b_x": -1.0}
 
 
 def linear(**changes):
