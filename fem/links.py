@@ -124,8 +124,8 @@ class Stops:
     """Points that may not pass a plane: contact without friction, compression only (facet joints).
 
     The plane is normal to the line from point ``base`` to point ``tip`` and moves and turns with whoever carries both.
-    Pressed is point ``contact``, with the force ``stiffness`` (-g), rounded over +- ``rounding_mm``, where g =
-    n . (x_contact - x_base) + ``offset_mm`` is its distance before the plane. `stops_at_rest` finds the offset of a gap.
+    Pressed is point ``contact``, with the force ``stiffness`` (-g), rounded over +- ``rounding_mm``, where
+    g = n . (x_contact - x_base) + ``offset_mm`` is its distance before the plane; see `stops_at_rest`.
 
     Attributes
     ----------

@@ -136,7 +136,8 @@ def build_layout(matrix: BorderedMatrix) -> Layout:
     back = np.empty(system.free.size, dtype=np.int64)
     back[place[place >= 0]] = np.flatnonzero(place >= 0)
 
-    of, count = blocks.aggregate(begin, column, strength[_entries(system, order, position)])
+    alone = np.isin(order, system.tough)
+    of, count = blocks.aggregate(begin, column, strength[_entries(system, order, position)], alone)
     key, coarse_slot = np.unique(of[rows] * count + of[column], return_inverse=True)
     return Layout(
         order, place, back, place.reshape(-1, 3) < 0, begin, column, slot,

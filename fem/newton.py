@@ -249,7 +249,7 @@ def _system(structure: Structure, trial: _Trial, active: NDArray[np.bool_]) -> B
         return tied_matrix(structure, active, trial.state, trial.evaluation)
     key = active.tobytes()
     if key not in structure.systems:
-        structure.systems[key] = build_system(structure, active, trial.evaluation.stiffness)
+        structure.systems[key] = build_system(structure, active, trial.evaluation.stiffness, trial.state)
     system: System = structure.systems[key]
     return system.matrix(structure, trial.state, trial.evaluation)
 

@@ -19,6 +19,8 @@ from .structure import Evaluation, State, Structure
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
+_MOST_TOUGH = 0.25  # of all nodes
+
 
 @dataclass(frozen=True, eq=False)
 class System:
@@ -32,6 +34,8 @@ class System:
         Neighbours of node i: ``column[start[i]:start[i + 1]]``, as in the rows of ``Evaluation.stiffness``.
     coupled
         For every column of the border, the rows (of ``free``) that it may touch.
+    tough
+        Nodes of nearly incompressible cells; see `tough_nodes`.
     """
 
     free: Ids
@@ -40,6 +44,7 @@ class System:
     start: Ids
     column: NDArray[np.int32]
     coupled: tuple[Ids, ...]
+    tough: Ids
 
     @property
     def size(self) -> int:
@@ -176,8 +181,13 @@ def tied_matrix(structure: Structure, active: NDArray[np.bool_], state: State, e
     return sp.csr_array(sp.block_array([[inner, edge], [edge.T, None]])) if edge.shape[1] else sp.csr_array(inner)
 
 
-def build_system(structure: Structure, active: NDArray[np.bool_], stiffness: sp.csr_array) -> System:
-    """The system of the ``active`` entries (N,) of q; ``stiffness`` lends its pattern."""
+def build_system(
+    structure: Structure, active: NDArray[np.bool_], stiffness: sp.csr_array, state: State | None = None
+) -> System:
+    """The system of the ``active`` entries (N,) of q; ``stiffness`` lends its pattern.
+
+    With a ``state``, whose history only lends its shape, nodes of nearly incompressible cells are told apart.
+    """
     n, n_motion = 3 * structure.n_nodes, structure.size - len(structure.cavities)
     free, motions = np.flatnonzero(active[:n]), n + np.flatnonzero(active[n:n_motion])
     cavities = np.flatnonzero(active[n_motion:])
@@ -188,7 +198,18 @@ def build_system(structure: Structure, active: NDArray[np.bool_], stiffness: sp.
     column = stiffness.indices[place] // 3  # from the first of a node's three rows
     position = np.cumsum(active[:n]) - 1
     coupled = tuple(position[dofs[active[:n][dofs]]] for dofs in _touched(structure, motions, cavities))
-    return System(free, motions, cavities, start, column, coupled)
+    tough = np.zeros(0, dtype=np.int64) if state is None else tough_nodes(structure, state)
+    return System(free, motions, cavities, start, column, coupled, tough)
+
+
+def tough_nodes(structure: Structure, state: State) -> Ids:
+    """Nodes of nearly incompressible cells.
+
+    Sums of rigid motions of aggregates cannot keep the volume of such cells, so their nodes stay by themselves in the
+    coarse space of the multigrid solver. None where they are so many that it would be no smaller than the fine one.
+    """
+    nodes = np.unique(structure.mesh.cells[structure.tough_cells(state)])
+    return nodes if nodes.size <= _MOST_TOUGH * structure.n_nodes else np.zeros(0, dtype=np.int64)
 
 
 def _columns(start: Ids, column: NDArray[np.int32]) -> Ids:
