@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -31,7 +31,7 @@ class Coupling(NamedTuple):
     weights: sp.csr_array
     stiffness: sp.csr_array
 
-    def __matmul__(self, x: Array) -> Array:
+    def __matmul__(self, x: NDArray[Any]) -> Array:
         """G D G^T x for x (n,) or (n, b)."""
         return np.asarray(self.weights @ (self.stiffness @ (self.weights.T @ x)))
 
@@ -207,7 +207,8 @@ class Cables:
     def lengths_mm(self, points_mm: Array) -> Array:
         """(c,) length of each cable with the points at (k, 3)."""
         ends, cable = self.segments
-        return np.bincount(cable, _segments(points_mm, ends)[0], len(self.paths))
+        lengths = np.bincount(cable, _segments(points_mm, ends)[0], len(self.paths))
+        return np.asarray(lengths, dtype=np.float64)
 
     def pulled(self, points_mm: Array, tension_n: Array) -> Pulled:
         """Energy, forces and stiffness under tensions (c,) with the points at (k, 3)."""

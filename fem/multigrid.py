@@ -2,7 +2,8 @@
 
 Fine: block Gauss-Seidel in single precision on the tangent itself, whose blocks are clusters of up to four nodes that
 are strongly coupled, such as the two faces of a thin shell. Coarse: six rigid motions for each aggregate of about 27
-nodes, with the Galerkin matrix of the tangent, factorised; it may be that of an earlier tangent. Border columns
+nodes, with the Galerkin matrix of the tangent, factorised; it may be that of an earlier tangent. Nodes of nearly
+incompressible cells, whose volume such motions cannot keep, stay alone there, and links add their share. Border columns
 (platens, cavity pressures) are eliminated with the cycle in place of the inverse. See ``docs/linear-solver.md``.
 """
 

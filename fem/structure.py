@@ -376,8 +376,8 @@ class Structure:
         found = self._assembled(shape, response, response.stress, pressure)
         excess = self._incredible(state, response.stress)
         if excess is not None:
-            unmoved = replace(found.response, tangent=np.zeros_like(response.tangent))
-            found.stiffness.data -= self._assembled(shape, unmoved, excess, np.zeros_like(pressure)).stiffness.data
+            no_pressure, no_tangent = np.zeros_like(pressure), np.zeros_like(response.tangent)
+            found.stiffness.data -= self._assembled(shape, response, excess, no_pressure, no_tangent).stiffness.data
         return self.linked(found, state, tension_n)
 
     def linked(self, evaluation: Evaluation, state: State, tension_n: Array | None = None) -> Evaluation:
@@ -404,8 +404,13 @@ class Structure:
         bending = (mesh.enhanced_index, mesh.modes, mesh.filters, mesh.small_strain)
         return _Shape(*log_strains(points, mesh.cells, mesh.gradient, mesh.weight, mesh.formulation, *bending))
 
-    def _assembled(self, shape: _Shape, response: Response, stress: Array, pressure: Array) -> Evaluation:
-        """Forces of ``stress`` (m, q, 6) and of the ``pressure`` (m,) in the cells, with their stiffness."""
+    def _assembled(
+        self, shape: _Shape, response: Response, stress: Array, pressure: Array, tangent: Array | None = None
+    ) -> Evaluation:
+        """Forces of ``stress`` (m, q, 6) and of the ``pressure`` (m,) in the cells, with their stiffness.
+
+        The ``tangent`` (m, q, 6, 6) is that of the response, if no other is given.
+        """
         mesh, pattern, n = self.mesh, self._pattern, 3 * self.n_nodes
         force, data, volume, slope = assembled_forces(
             mesh.gradient,
@@ -414,7 +419,7 @@ class Structure:
             shape.stretch,
             shape.frame,
             stress,
-            response.tangent,
+            response.tangent if tangent is None else tangent,
             mesh.formulation,
             pressure,
             mesh.enhanced_index,
