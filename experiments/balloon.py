@@ -171,7 +171,7 @@ def _cavities_ml(bench: Bench) -> float:
 
 
 def _inflation(bench: Bench, stage: plan.ReduceStage, controls: Controls) -> Iterator[tuple[float, fem.Step]]:
-    """Steps by volume, each with its share of the way; the last one up to the pressure limit, or to the intact height."""
+    """Steps by volume, each with its share of the way; the last to the pressure limit, or the intact height."""
     start = force_load(bench, stage.force_n)
     end = replace(start, volume_mm3=np.full(len(start.volume_mm3), stage.balloon_volume_ml * MM3_PER_ML))
     settings = replace(controls.march, first=1.0 / INFLATION_STEPS, largest=1.0 / INFLATION_STEPS)

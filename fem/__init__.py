@@ -15,14 +15,15 @@ from .cycles import CycleSettings, CycleState, run_cycles
 from .discretisation import FORMULATIONS, Discretisation, Part, discretise, joined
 from .elements import ELEMENTS, Element
 from .linear import DirectSolver, LaggedDirectSolver, LinearSolver, SolverRecord
+from .links import Cables, Links, Pulled, Springs, Stops, carried_points, stops_at_rest
 from .loads import FACES, boundary_faces, pressure_forces, traction_forces
 from .march import MarchSettings, Step, march, settle
-from .measure import cauchy_stress, cell_volumes, reactions, stress_work, von_mises
+from .measure import cauchy_stress, cell_pressure, cell_volumes, reactions, stress_work, von_mises
 from .multigrid import AutomaticSolver, MultigridSolver
 from .newton import Equilibrium, NewtonSettings, solve_equilibrium
 from .process import tuned_process
 from .recover import nodal_average
-from .rigid import Platen, moved_centre, platen_displacement, rotation
+from .rigid import Platen, applied_moment, conjugate_moment, moved_centre, platen_displacement, rotation, spin
 from .solve import StaticResult, prescribe, solve_static
 from .structure import FREEDOMS, Cavity, Evaluation, Load, Material, Response, State, Structure
 from .ties import EquationError, Ties, solve_ties
@@ -33,6 +34,7 @@ __all__ = [
     "FORMULATIONS",
     "FREEDOMS",
     "AutomaticSolver",
+    "Cables",
     "Cavity",
     "CycleSettings",
     "CycleState",
@@ -44,6 +46,7 @@ __all__ = [
     "Evaluation",
     "LaggedDirectSolver",
     "LinearSolver",
+    "Links",
     "Load",
     "MarchSettings",
     "Material",
@@ -51,16 +54,23 @@ __all__ = [
     "NewtonSettings",
     "Part",
     "Platen",
+    "Pulled",
     "Response",
     "SolverRecord",
+    "Springs",
     "State",
     "StaticResult",
     "Step",
+    "Stops",
     "Structure",
     "Ties",
+    "applied_moment",
     "boundary_faces",
+    "carried_points",
     "cauchy_stress",
+    "cell_pressure",
     "cell_volumes",
+    "conjugate_moment",
     "discretise",
     "joined",
     "march",
@@ -76,6 +86,8 @@ __all__ = [
     "solve_equilibrium",
     "solve_static",
     "solve_ties",
+    "spin",
+    "stops_at_rest",
     "stress_work",
     "traction_forces",
     "tuned_process",

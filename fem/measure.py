@@ -63,6 +63,13 @@ def cauchy_stress(mesh: Discretisation, state: State, stress: Array) -> Array:
     return np.stack([sigma[..., i, j] for i, j in ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (0, 2))], axis=-1)
 
 
+def cell_pressure(mesh: Discretisation, state: State, stress: Array) -> Array:
+    """(m,) hydrostatic pressure of each cell, MPa, mean over its volume: -tr(T)/(3 J), since tr(T) = J tr(sigma)."""
+    _, f, _, _ = _kinematics(mesh, state)
+    total = -(stress[..., :3].sum(axis=-1) / 3.0 * mesh.weight).sum(axis=1)
+    return np.asarray(total / np.sum(np.linalg.det(f) * mesh.weight, axis=1))
+
+
 def _tensor(voigt: Array) -> Array:
     """(..., 6) stress to (..., 3, 3)."""
     index = np.array([[0, 3, 5], [3, 1, 4], [5, 4, 2]])

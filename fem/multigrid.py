@@ -2,7 +2,8 @@
 
 Fine: block Gauss-Seidel in single precision on the tangent itself, whose blocks are clusters of up to four nodes that
 are strongly coupled, such as the two faces of a thin shell. Coarse: six rigid motions for each aggregate of about 27
-nodes, with the Galerkin matrix of the tangent, factorised; it may be that of an earlier tangent. Border columns
+nodes, with the Galerkin matrix of the tangent, factorised; it may be that of an earlier tangent. Nodes of nearly
+incompressible cells, whose volume such motions cannot keep, stay alone there, and links add their share. Border columns
 (platens, cavity pressures) are eliminated with the cycle in place of the inverse. See ``docs/linear-solver.md``.
 """
 
@@ -35,6 +36,7 @@ from .linear import (
     check_system,
     gmres,
 )
+from .links import Coupling
 from .memory import require
 from .system import BorderedMatrix, System
 
@@ -135,7 +137,8 @@ def build_layout(matrix: BorderedMatrix) -> Layout:
     back = np.empty(system.free.size, dtype=np.int64)
     back[place[place >= 0]] = np.flatnonzero(place >= 0)
 
-    of, count = blocks.aggregate(begin, column, strength[_entries(system, order, position)])
+    alone = np.isin(order, system.tough)
+    of, count = blocks.aggregate(begin, column, strength[_entries(system, order, position)], alone)
     key, coarse_slot = np.unique(of[rows] * count + of[column], return_inverse=True)
     return Layout(
         order, place, back, place.reshape(-1, 3) < 0, begin, column, slot,
@@ -212,6 +215,7 @@ class Cycle:
         self._coarse = np.empty(6 * (layout.member_start.size - 1))
         self._factor: Factorisation | None = None
         self.ready = False  # whether the coarse matrix will do
+        self._links: Coupling | None = None  # in the order of the sweep
 
     def smooth_with(self, matrix: BorderedMatrix) -> None:
         """Take the tangent's values for the smoother."""
@@ -224,6 +228,14 @@ class Cycle:
         for slabs in at.colours:
             rows = (at.bounds, at.inverse_at, at.begin, at.column, self._data, at.held, self._inverse)
             self.team.run_with(slabs, blocks.invert_clusters, rows, scratch)
+        self._links = None if matrix.links is None else self._in_order(matrix.links)
+
+    def _in_order(self, links: Coupling) -> Coupling:
+        """The links' stiffness on the freedoms (3m,) in the order of the sweep; nothing pulls at prescribed ones."""
+        held = self.layout.place < 0
+        weights = links.weights[np.where(held, 0, self.layout.place)]
+        free = sp.diags_array(np.where(held, 0.0, 1.0))
+        return Coupling(sp.csr_array(free @ weights), links.stiffness)
 
     def coarsen(self, points_mm: Array) -> None:
         """Factorise the coarse matrix of the values that the smoother has; ``points_mm`` (n, 3) are the nodes."""
@@ -239,12 +251,27 @@ class Cycle:
         parts = np.linspace(0, count, len(at.row_slabs) + 1).astype(int).tolist()
         self.team.run(tuple(pairwise(parts)), blocks.galerkin, at.of, self._arm, *rows)
         coarse = sp.csc_array(sp.bsr_array((out, at.coarse_column, at.coarse_start)))
+        if self._links is not None:
+            weights = sp.csr_array(self._rigid_motions().T @ self._links.weights)
+            coarse = sp.csc_array(coarse + Coupling(weights, self._links.stiffness).tocsr())
         coarse = sp.csc_array(0.5 * (coarse + coarse.T))  # as good, and cheaper to factorise
         diagonal = np.abs(coarse.diagonal())
         spring = sp.csc_array(sp.diags_array(np.where(diagonal > 0.0, 1e-9 * diagonal, 1.0)))
         self._factor, self.ready = None, False
         self._factor = self._factory.factorise(sp.csc_array(coarse + spring))
         self.ready = True
+
+    def _rigid_motions(self) -> sp.csr_array:
+        """(3m, 6g) displacements of the nodes for the motions of the aggregates, as `blocks.prolong` adds them."""
+        at, m = self.layout, self.layout.order.size
+        turn = np.zeros((m, 3, 6))
+        turn[:, range(3), range(3)] = 1.0
+        for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):  # u_i = w_j a_k - w_k a_j
+            turn[:, i, 3 + j], turn[:, i, 3 + k] = self._arm[:, k], -self._arm[:, j]
+        rows = np.repeat(np.arange(3 * m), 6)
+        columns = np.broadcast_to((6 * at.of[:, None] + np.arange(6))[:, None], (m, 3, 6))
+        entries = (turn.ravel(), (rows, columns.ravel()))
+        return sp.csr_array(sp.coo_array(entries, shape=(3 * m, 6 * (at.member_start.size - 1))))
 
     def apply(self, force: Array) -> Array:
         """(k,) approximate displacement of the nodal unknowns under ``force`` (k,): M^-1 force."""
@@ -259,23 +286,36 @@ class Cycle:
         return self._improve()
 
     def _improve(self) -> Array:
-        """One cycle on K x = load, from the x that is there; x (k,) by the system's order."""
+        """One cycle on K x = load, from the x that is there; x (k,) by the system's order.
+
+        A sweep takes the forces of links from before it; the coarse matrix holds their stiffness.
+        """
         at, x = self.layout, self._x
+        given = self._load if self._links is None else self._load.copy()
         rows = (at.bounds, at.inverse_at, self._inverse, at.begin, at.column, self._data, self._load, x)
         for _ in range(self.sweeps):
             self._old[:] = x
+            self._load_with_links(given)
             for slabs in at.colours:
                 self.team.run(slabs, blocks.sweep, *rows, False, at.widest)
         change = np.subtract(x, self._old, out=self._old)
         upper = (at.begin, at.column, self._data, at.upper, change, self._rest, at.widest)
         self.team.run(at.row_slabs, blocks.upper_product, *upper)
+        if self._links is not None:
+            self._rest -= self._links @ change
         blocks.restrict(at.of, self._arm, self._rest, self._coarse)
         assert self._factor is not None
         blocks.prolong(at.of, self._arm, at.held, self._factor.apply(self._coarse), x)
         for _ in range(self.sweeps):
+            self._load_with_links(given)
             for slabs in at.colours[::-1]:
                 self.team.run(slabs, blocks.sweep, *rows, True, at.widest)
         return x[at.back].astype(np.float64)
+
+    def _load_with_links(self, given: Singles) -> None:
+        """Let the load be ``given`` (3m,) less the forces that the links have at the present x."""
+        if self._links is not None:
+            np.subtract(given, self._links @ self._x, out=self._load, casting="same_kind")
 
 
 class Inverse:
@@ -325,6 +365,8 @@ class Operator:
         given = (self._nodes, m.system.start, m.system.column, m.stiffness.data, self._widest, self._x, self._y)
         self._team.run(at.row_slabs, blocks.multiply, *given)
         nodal = self._y[free]
+        if m.links is not None:
+            nodal = nodal + m.links @ x[: free.size]
         border = x[free.size :]
         if not border.size:
             return nodal

@@ -137,7 +137,13 @@ class _Problem:
     def after(self, trial: _Trial, step: Array) -> _Trial | None:
         """The trial a step away from another; None where it cannot be evaluated."""
         moved = self.structure.moved(trial.state, step)
-        return self.at(moved, self.structure.evaluate(moved, self.dt_s, self.cycles))
+        return self.at(moved, self.evaluation(moved))
+
+    def evaluation(self, state: State, known: Evaluation | None = None) -> Evaluation | None:
+        """Of a state under this load's tensions; of a ``known`` one only the links can differ."""
+        if known is not None:
+            return self.structure.linked(known, state, self.load.tension_n)
+        return self.structure.evaluate(state, self.dt_s, self.cycles, self.load.tension_n)
 
     def balanced(self, trial: _Trial) -> bool:
         """Whether the residual is within the tolerance, at its largest and in its sum."""
@@ -223,10 +229,10 @@ def _first_trial(
     pending = np.where(load.fixed & ~structure.rigid_dofs, load.value - structure.coordinates(state), 0.0)
     if guess is not None:
         moved = structure.moved(state, np.where(load.fixed & ~structure.rigid_dofs, pending, guess))
-        trial = problem.at(moved, structure.evaluate(moved, problem.dt_s, problem.cycles))
+        trial = problem.at(moved, problem.evaluation(moved))
         if trial is not None:
             return trial, np.zeros(structure.size)
-    trial = problem.at(state, known or structure.evaluate(state, problem.dt_s, problem.cycles))
+    trial = problem.at(state, problem.evaluation(state, known))
     if trial is None:
         raise ConvergenceError("the starting state of a step cannot be evaluated")
     return trial, pending
@@ -243,7 +249,7 @@ def _system(structure: Structure, trial: _Trial, active: NDArray[np.bool_]) -> B
         return tied_matrix(structure, active, trial.state, trial.evaluation)
     key = active.tobytes()
     if key not in structure.systems:
-        structure.systems[key] = build_system(structure, active, trial.evaluation.stiffness)
+        structure.systems[key] = build_system(structure, active, trial.evaluation.stiffness, trial.state)
     system: System = structure.systems[key]
     return system.matrix(structure, trial.state, trial.evaluation)
 
@@ -263,7 +269,7 @@ def _newton_step(
     if np.any(pending):
         evaluation, slopes = trial.evaluation, structure.motion_map(trial.state.motion)
         nodal = slopes @ pending[:n_motion]
-        force = evaluation.stiffness @ nodal - evaluation.volume_slope @ pending[n_motion:]
+        force = evaluation.pushed(nodal) - evaluation.volume_slope @ pending[n_motion:]
         n_keep = int(np.count_nonzero(active[:n_motion]))
         rhs[:n_keep] -= (slopes.T @ force)[active[:n_motion]]
         rhs[n_keep:] += (evaluation.volume_slope.T @ nodal)[active[n_motion:]]
@@ -305,11 +311,11 @@ def _platen_forces(structure: Structure, generalised: Array) -> Array:
 
 
 def _load_scale(structure: Structure, internal: Array, load: Load) -> float:
-    """The load in newtons: the largest platen force, or half the sum of all support forces and loads."""
+    """The load in newtons: the largest platen force or tension, or half the sum of all support forces and loads."""
     n = 3 * structure.n_nodes
     largest = float(np.max(np.linalg.norm(_platen_forces(structure, internal), axis=1), initial=0.0))
     support = np.abs(internal[:n][load.fixed[:n]]).sum() + np.abs(load.force[:n]).sum()
-    return max(largest, 0.5 * float(support))
+    return max(largest, 0.5 * float(support), float(np.max(np.abs(load.tension_n), initial=0.0)))
 
 
 def _accepted(problem: _Problem, trial: _Trial, record: list[float]) -> Equilibrium:

@@ -84,6 +84,33 @@ def platen_stiffness(platen: Platen, points_mm: Array, theta: Array, force_n: Ar
     return np.asarray(np.einsum("klij,ai,aj->kl", second, force_n, arm))
 
 
+def spin(theta: Array) -> Array:
+    """(3, 3) matrix T: a change d theta of the rotation vector turns by the angles T d theta about the fixed axes.
+
+    Column k is the axial vector of dR/dtheta_k R^T; T = 1 + theta x /2 + .. , and T theta = theta.
+    """
+    matrix, first, _ = rotation(theta)
+    skew = np.einsum("kij,lj->kil", first, matrix)
+    return np.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]])
+
+
+def conjugate_moment(theta: Array, moment_n_mm: Array) -> Array:
+    """(3,) what a moment (3,) about the fixed axes, N mm, is as ``Load.force`` on the rotations of a platen at theta.
+
+    The work of a moment m is m . T d theta, so its conjugate to the rotation vector is T^T m. A ``Load.force`` of fixed
+    value (0, 0, M) is therefore the pure moment M about z as long as the platen turns about z alone (T theta = theta),
+    in flexion, bending and torsion alike. Where it turns about other axes as well, by theta', its moment differs from
+    that by about M theta'/2; the moment that acts is found by `applied_moment`, and a fixed one is reached by renewing
+    the conjugate between steps.
+    """
+    return np.asarray(spin(theta).T @ moment_n_mm)
+
+
+def applied_moment(theta: Array, conjugate: Array) -> Array:
+    """(3,) moment about the fixed axes, N mm, of generalised forces (3,) on a platen's rotations; see above."""
+    return np.asarray(np.linalg.solve(spin(theta).T, conjugate))
+
+
 def moved_centre(platen: Platen, motion: Array, centre_mm: Array) -> tuple[Platen, Array]:
     """The same rigid position told from another material point: (platen, motion (6,)) at ``centre_mm``."""
     matrix, _, _ = rotation(motion[3:])

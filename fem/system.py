@@ -13,10 +13,13 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from .links import Coupling
 from .structure import Evaluation, State, Structure
 
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
+
+_MOST_TOUGH = 0.25  # of all nodes
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +34,8 @@ class System:
         Neighbours of node i: ``column[start[i]:start[i + 1]]``, as in the rows of ``Evaluation.stiffness``.
     coupled
         For every column of the border, the rows (of ``free``) that it may touch.
+    tough
+        Nodes of nearly incompressible cells; see `tough_nodes`.
     """
 
     free: Ids
@@ -39,6 +44,7 @@ class System:
     start: Ids
     column: NDArray[np.int32]
     coupled: tuple[Ids, ...]
+    tough: Ids
 
     @property
     def size(self) -> int:
@@ -49,6 +55,7 @@ class System:
         """The tangent of the unknowns at an evaluated state."""
         k, b = self.motions.size, len(self.coupled)
         stiffness, slope = evaluation.stiffness, evaluation.volume_slope[:, self.cavities].toarray()
+        coupling = evaluation.coupling
         right, left, corner = np.zeros((self.free.size, b)), np.zeros((self.free.size, b)), np.zeros((b, b))
         right[:, k:] = left[:, k:] = -slope[self.free]
         if k:
@@ -58,12 +65,17 @@ class System:
             near = np.unique(rows.indices)
             forth = np.zeros((stiffness.shape[0], k))
             forth[near] = stiffness[near] @ tied
-            right[:, :k], left[:, :k] = forth[self.free], (rows.T @ tied[moved])[self.free]
+            back = rows.T @ tied[moved]
+            if coupling is not None:
+                linked = coupling @ tied
+                forth, back = forth + linked, back + linked
+            right[:, :k], left[:, :k] = forth[self.free], back[self.free]
             corner[:k, :k] = tied.T @ forth + self._turning(structure, state, evaluation)
             corner[:k, k:] = -tied.T @ slope
             corner[k:, :k] = corner[:k, k:].T
         points = structure.mesh.points_mm + state.displacement_mm
-        return BorderedMatrix(self, stiffness, right, left, corner, points)
+        own = None if coupling is None else coupling.of_rows(self.free)
+        return BorderedMatrix(self, stiffness, right, left, corner, points, own)
 
     def _turning(self, structure: Structure, state: State, evaluation: Evaluation) -> Array:
         """Geometric stiffness of platen rotations among the unknown motions."""
@@ -122,6 +134,8 @@ class BorderedMatrix:
         (b, b).
     points_mm
         (n, 3) where the nodes are.
+    links
+        (k, k) stiffness of links, to be added to K, or None.
     """
 
     system: System
@@ -130,6 +144,7 @@ class BorderedMatrix:
     left: Array
     corner: Array
     points_mm: Array
+    links: Coupling | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -137,13 +152,17 @@ class BorderedMatrix:
         return self.system.size, self.system.size
 
     def tocsr(self) -> sp.csr_array:
-        """The same as one sparse matrix; its pattern does not depend on values."""
+        """The same as one sparse matrix; its pattern does not depend on values, but where links slacken."""
         found, coupled = self.system.pattern, self.system.coupled
         values = [self.stiffness.data[found.inner]]
         values += [column[rows] for column, rows in zip(self.right.T, coupled, strict=True)]
         values += [column[rows] for column, rows in zip(self.left.T, coupled, strict=True)]
         data = np.concatenate([*values, self.corner.ravel()])[found.order]
-        return sp.csr_array((data, found.indices, found.indptr), shape=self.shape)
+        out = sp.csr_array((data, found.indices, found.indptr), shape=self.shape)
+        if self.links is None:
+            return out
+        b = self.corner.shape[0]
+        return sp.csr_array(out + sp.block_diag([self.links.tocsr(), sp.csr_array((b, b))]))
 
 
 def tied_matrix(structure: Structure, active: NDArray[np.bool_], state: State, evaluation: Evaluation) -> sp.csr_array:
@@ -154,13 +173,21 @@ def tied_matrix(structure: Structure, active: NDArray[np.bool_], state: State, e
     blocks = [np.zeros((3, 3)), *structure.rigid_stiffness(state.motion, evaluation.force_n)]
     turning = sp.block_diag([sp.csr_array((n, n)), *(sp.block_diag([blocks[0], block]) for block in blocks[1:])])
     freed = structure.ties.expansion[:n_motion, :n_motion][:, active[:n_motion]]
-    inner = slopes.T @ evaluation.stiffness @ slopes + freed.T @ sp.csr_array(turning) @ freed
+    stiffness = evaluation.stiffness
+    if evaluation.coupling is not None:
+        stiffness = sp.csr_array(stiffness + evaluation.coupling.tocsr())
+    inner = slopes.T @ stiffness @ slopes + freed.T @ sp.csr_array(turning) @ freed
     edge = -slopes.T @ evaluation.volume_slope[:, active[n_motion:]]
     return sp.csr_array(sp.block_array([[inner, edge], [edge.T, None]])) if edge.shape[1] else sp.csr_array(inner)
 
 
-def build_system(structure: Structure, active: NDArray[np.bool_], stiffness: sp.csr_array) -> System:
-    """The system of the ``active`` entries (N,) of q; ``stiffness`` lends its pattern."""
+def build_system(
+    structure: Structure, active: NDArray[np.bool_], stiffness: sp.csr_array, state: State | None = None
+) -> System:
+    """The system of the ``active`` entries (N,) of q; ``stiffness`` lends its pattern.
+
+    With a ``state``, whose history only lends its shape, nodes of nearly incompressible cells are told apart.
+    """
     n, n_motion = 3 * structure.n_nodes, structure.size - len(structure.cavities)
     free, motions = np.flatnonzero(active[:n]), n + np.flatnonzero(active[n:n_motion])
     cavities = np.flatnonzero(active[n_motion:])
@@ -171,7 +198,18 @@ def build_system(structure: Structure, active: NDArray[np.bool_], stiffness: sp.
     column = stiffness.indices[place] // 3  # from the first of a node's three rows
     position = np.cumsum(active[:n]) - 1
     coupled = tuple(position[dofs[active[:n][dofs]]] for dofs in _touched(structure, motions, cavities))
-    return System(free, motions, cavities, start, column, coupled)
+    tough = np.zeros(0, dtype=np.int64) if state is None else tough_nodes(structure, state)
+    return System(free, motions, cavities, start, column, coupled, tough)
+
+
+def tough_nodes(structure: Structure, state: State) -> Ids:
+    """Nodes of nearly incompressible cells.
+
+    Sums of rigid motions of aggregates cannot keep the volume of such cells, so their nodes stay by themselves in the
+    coarse space of the multigrid solver. None where they are so many that it would be no smaller than the fine one.
+    """
+    nodes = np.unique(structure.mesh.cells[structure.tough_cells(state)])
+    return nodes if nodes.size <= _MOST_TOUGH * structure.n_nodes else np.zeros(0, dtype=np.int64)
 
 
 def _columns(start: Ids, column: NDArray[np.int32]) -> Ids:
@@ -184,8 +222,17 @@ def _columns(start: Ids, column: NDArray[np.int32]) -> Ids:
 
 
 def _touched(structure: Structure, motions: Ids, cavities: Ids) -> list[Ids]:
-    """Nodal freedoms, sorted, that each border column couples with: those of cells at its platen, or of its cavity."""
+    """Nodal freedoms, sorted, that each border column couples with: those of cells at its platen, or of its cavity.
+
+    And those of all links, if nodes of the platen carry a point.
+    """
     cells, n = structure.mesh.cells, 3 * structure.n_nodes
-    at_platen = [cells[np.isin(cells, platen.nodes).any(axis=1)] for platen in structure.platens]
+    at_platen = [cells[np.isin(cells, platen.nodes).any(axis=1)].ravel() for platen in structure.platens]
+    if structure.links is not None:
+        linked = np.unique(structure.links.weights.indices)
+        at_platen = [
+            np.union1d(nodes, linked) if np.isin(linked, platen.nodes).any() else nodes
+            for nodes, platen in zip(at_platen, structure.platens, strict=True)
+        ]
     sets = [at_platen[(m - n) // 6] for m in motions] + [cells[structure.cavities[c].cells] for c in cavities]
     return [(3 * np.unique(nodes)[:, None] + np.arange(3)).ravel() for nodes in sets]

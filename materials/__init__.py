@@ -18,7 +18,7 @@ from .assign import (
     plastic_bone,
 )
 from .data import BONE_CLASSES, DATA_KINDS, DataKind
-from .disc import degenerated
+from .disc import annulus_rows, degenerated, facet_row, fibre_directions, ligament_row
 from .field import Block, MaterialField, Response
 from .flow import (
     CAVITY_SLOWNESS,
@@ -33,8 +33,11 @@ from .laws import (
     BONDED_INTERFACE,
     BRITTLE_CEMENT,
     CRUSHABLE_BONE,
+    DRAINING_SOLID,
     DUCTILE_CEMENT,
+    FIBRED_GROUND,
     FOAM,
+    HOLZAPFEL_GROUND,
     J2_PLASTICITY,
     LAWS,
     LINEAR_ELASTIC,
@@ -74,9 +77,12 @@ __all__ = [
     "CRUSHABLE_BONE",
     "DATA_KINDS",
     "DEFAULT_CARDS",
+    "DRAINING_SOLID",
     "DUCTILE_CEMENT",
     "ELEMENT_LENGTH",
+    "FIBRED_GROUND",
     "FOAM",
+    "HOLZAPFEL_GROUND",
     "J2_PLASTICITY",
     "LAWS",
     "LINEAR_ELASTIC",
@@ -94,6 +100,7 @@ __all__ = [
     "Parameter",
     "Response",
     "Variable",
+    "annulus_rows",
     "bone_field",
     "bone_rows",
     "bone_volume_fraction",
@@ -109,10 +116,13 @@ __all__ = [
     "describe_library",
     "drive",
     "drive_uniaxial",
+    "facet_row",
+    "fibre_directions",
     "front_slowness",
     "hu_line",
     "interdigitated",
     "interface_parameters",
+    "ligament_row",
     "list_cards",
     "load_card",
     "parse_card",

@@ -55,6 +55,13 @@ DATA_KINDS: dict[str, DataKind] = {
                 "area_mm2": "mm2",
                 "length_mm": "mm",
             },
+            "kyphos.materials.ligament_row",
+        ),
+        DataKind(
+            "FacetStop",
+            "a facet joint: contact without friction once its gap has closed",
+            {"stiffness_n_per_mm": "N/mm", "gap_mm": "mm", "rounding_mm": "mm"},
+            "kyphos.materials.facet_row",
         ),
         DataKind(
             "AnnulusFibres",
@@ -63,7 +70,15 @@ DATA_KINDS: dict[str, DataKind] = {
                 **{f"modulus_pair_{pair}_mpa": "MPa" for pair in FIBRE_PAIRS},
                 **{f"volume_fraction_pair_{pair}": "1" for pair in FIBRE_PAIRS},
                 "fibre_angle_deg": "deg",
+                "toe_strain": "1",
             },
+            "kyphos.materials.annulus_rows",
+        ),
+        DataKind(
+            "ExponentialFibres",
+            "exponential, dispersed fibres of the annulus after Holzapfel",
+            {"k1_mpa": "MPa", "k2": "1", "fibre_dispersion": "1", "fibre_angle_deg": "deg"},
+            "kyphos.materials.annulus_rows",
         ),
         DataKind(
             "DiscDegeneration",

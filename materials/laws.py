@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kyphos.errors import MaterialError
 from kyphos.units import S_PER_DAY
 
-from .kernels import bone, cement, elastic, hyperelastic, interface, plastic
+from .kernels import bone, cement, elastic, fibres, hyperelastic, interface, plastic
 from .softening import crack_softening, crush_softening
 
 Floats = NDArray[np.float64]
@@ -194,6 +194,24 @@ def _pack_interface(p: Floats) -> Floats:
     return np.concatenate([np.stack([lame, shear, tensile, sliding, beta, slip, friction], axis=1), normal], axis=1)
 
 
+def _check_directions(what: str, directions: Floats) -> None:
+    """Raise unless each of (k, n, 3) has unit length."""
+    if (np.abs(np.linalg.norm(directions, axis=-1) - 1.0) > 1e-6).any():
+        raise MaterialError(f"{what}: a direction is not of unit length; divide its x, y and z by its length")
+
+
+def _pack_linear_fibres(p: Floats) -> Floats:
+    _check_directions("FibredGround", p[:, 6:].reshape(-1, 2, 3))
+    # a family has half of the fibres
+    kind, modulus, nothing = np.full(len(p), fibres.LINEAR), 0.5 * p[:, 3] * p[:, 4], np.zeros(len(p))
+    return np.column_stack([p[:, :3], kind, modulus, p[:, 5], nothing, p[:, 6:]])
+
+
+def _pack_exponential_fibres(p: Floats) -> Floats:
+    _check_directions("HolzapfelGround", p[:, 6:].reshape(-1, 2, 3))
+    return np.insert(p, 3, fibres.EXPONENTIAL, axis=1)
+
+
 def _pack_table(p: Floats, kinematic: bool) -> Floats:
     strain, stress = p[:, 2::2], p[:, 3::2]
     if (strain[:, 0] != 0.0).any() or (np.diff(strain) <= 0.0).any() or (np.diff(stress) < 0.0).any():
@@ -268,6 +286,76 @@ MOONEY_RIVLIN = Law(
     state=(),
     pack=_pack_plain,
     kernel=hyperelastic.mooney_rivlin_batch,
+)
+
+DRAINING_SOLID = Law(
+    name="DrainingSolid",
+    meaning="""Mooney-Rivlin that gains and loses fluid in time: the nucleus of a disc.
+
+W = C10 (I1bar - 3) + C01 (I2bar - 3) + K/2 (ln J - theta)^2, theta the log volume of fluid gained since the start.
+d theta/dt = (theta_eq - theta)/tau, theta_eq = (p0 - p)/H, with p = -K (ln J - theta) the pressure: at constant
+    pressure fluid leaves with the time tau, until swelling pressure p0 and drained modulus H bear it. Backward Euler.
+    A point has no neighbours here: tau stands for the way out of the whole nucleus.""",
+    parameters=(
+        Parameter("c10_mpa", "MPa", 0.0, 1e4, "first Mooney-Rivlin constant"),
+        Parameter("c01_mpa", "MPa", 0.0, 1e4, "second Mooney-Rivlin constant"),
+        _modulus("bulk_modulus_mpa", "K, bulk modulus without flow"),
+        _modulus("drained_modulus_mpa", "H, change of pressure per log volume of fluid, in equilibrium"),
+        Parameter("creep_time_s", "s", 1e-3, 1e9, "tau"),
+        Parameter("swelling_pressure_mpa", "MPa", 0.0, 5.0, "p0, pressure at which fluid neither leaves nor enters"),
+    ),
+    state=(Variable("fluid_strain", 1, "log volume of fluid gained"),),
+    pack=_pack_plain,
+    kernel=hyperelastic.draining_batch,
+)
+
+_GROUND = (
+    Parameter("c10_mpa", "MPa", 0.0, 1e4, "first Mooney-Rivlin constant of the ground substance"),
+    Parameter("c01_mpa", "MPa", 0.0, 1e4, "second Mooney-Rivlin constant of the ground substance"),
+    _modulus("bulk_modulus_mpa", "bulk modulus of the ground substance"),
+)
+_DIRECTIONS = tuple(
+    Parameter(f"fibre_{family}_{axis}", "1", -1.0, 1.0, f"direction of family {family} at rest, of unit length")
+    for family in "ab"
+    for axis in "xyz"
+)
+
+FIBRED_GROUND = Law(
+    name="FibredGround",
+    meaning="""Mooney-Rivlin ground with two families of fibres that bear tension only: the annulus of a disc.
+
+W = W_ground + phi/2 sum over families of w(lambda), lambda^2 = a.C.a the squared stretch along a family's direction a.
+Nominal stress of a fibre dw/dlambda: 0 below lambda = 1, E e^2/(2 t) in the toe 0 < e = lambda - 1 < t, E (e - t/2)
+    beyond. Both families fill the share phi of the volume, half each.""",
+    parameters=(
+        *_GROUND,
+        _modulus("fibre_modulus_mpa", "E, modulus of the fibres beyond their toe"),
+        Parameter("fibre_fraction", "1", 0.0, 1.0, "phi, share of the volume in fibres of both families"),
+        Parameter("toe_strain", "1", 1e-6, 1.0, "t, strain over which the fibres straighten"),
+        *_DIRECTIONS,
+    ),
+    state=(),
+    pack=_pack_linear_fibres,
+    kernel=fibres.fibred_batch,
+)
+
+HOLZAPFEL_GROUND = Law(
+    name="HolzapfelGround",
+    meaning="""Mooney-Rivlin ground substance with two families of exponential, dispersed fibres.
+
+W = W_ground + k1/(2 k2) sum over families of (exp(k2 <I - 1>^2) - 1), I = kappa tr C + (1 - 3 kappa) a.C.a (Gasser,
+    Ogden & Holzapfel 2006, J R Soc Interface 3:15). C is not made isochoric: fibres feel the whole stretch (Nolan et
+    al. 2014, J Mech Behav Biomed Mater 39:48).""",
+    parameters=(
+        *_GROUND,
+        Parameter("k1_mpa", "MPa", 0.0, 1e4, "k1"),
+        Parameter("k2", "1", 1e-6, 1e4, "k2"),
+        Parameter("fibre_dispersion", "1", 0.0, 1.0 / 3.0, "kappa: 0 aligned, 1/3 isotropic"),
+        *_DIRECTIONS,
+    ),
+    state=(),
+    pack=_pack_exponential_fibres,
+    kernel=fibres.fibred_batch,
 )
 
 FOAM = Law(
@@ -574,6 +662,9 @@ LAWS: dict[str, Law] = {
         LINEAR_ELASTIC,
         TRANSVERSELY_ISOTROPIC,
         MOONEY_RIVLIN,
+        DRAINING_SOLID,
+        FIBRED_GROUND,
+        HOLZAPFEL_GROUND,
         FOAM,
         BALLOON_SKIN,
         J2_PLASTICITY,

@@ -141,21 +141,24 @@ def distances(start, column, active, cluster, seed):
 
 
 @njit(**EXACT)
-def aggregate(start, column, strength):
+def aggregate(start, column, strength, alone):
     """(m,) aggregate of every node, and their number: a node with all its neighbours; leftovers join the strongest.
 
-    Vanek, Mandel & Brezina 1996, Computing 56:179, doi:10.1007/BF02238511.
+    Vanek, Mandel & Brezina 1996, Computing 56:179, doi:10.1007/BF02238511. Nodes ``alone`` (m,) are aggregates by
+    themselves, and no neighbours of the others.
     """
     m = start.size - 1
     of = np.full(m, -1, np.int64)
     count = 0
     for i in range(m):
-        free = True
+        free = not alone[i]
         for e in range(start[i], start[i + 1]):
-            free = free and of[column[e]] < 0
+            free = free and (of[column[e]] < 0 or alone[column[e]])
         if free:
             for e in range(start[i], start[i + 1]):
-                of[column[e]] = count
+                if not alone[column[e]]:
+                    of[column[e]] = count
+        if free or alone[i]:
             of[i] = count
             count += 1
     joined = of.copy()
@@ -163,7 +166,7 @@ def aggregate(start, column, strength):
         if of[i] < 0:
             best, to = -1.0, -1
             for e in range(start[i], start[i + 1]):
-                if of[column[e]] >= 0 and strength[e] > best:
+                if of[column[e]] >= 0 and not alone[column[e]] and strength[e] > best:
                     best, to = strength[e], of[column[e]]
             if to < 0:  # its neighbours are leftovers too
                 to = count

@@ -1,5 +1,6 @@
-"""Hyperelastic laws in principal logarithmic strains: Mooney-Rivlin, and a foam that never loses its stability, by
-itself or with fibres along the axes.
+"""Hyperelastic laws in principal logarithmic strains: Mooney-Rivlin, one that loses fluid, and a foam.
+
+The foam never loses its stability, by itself or with fibres along the axes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from .tensors import NOT_FINITE, OK, all_finite, fail, load_vector
 
 
 @njit(cache=True, error_model="numpy")
-def _sinhc(x: float) -> float:
+def sinhc(x: float) -> float:
     """sinh(x)/x without loss near zero."""
     if abs(x) < 1e-3:
         return 1.0 + x * x / 6.0 * (1.0 + x * x / 20.0)
@@ -29,18 +30,34 @@ def mooney_rivlin_point(strain: np.ndarray, constants: np.ndarray, stress: np.nd
     """
     if not all_finite(load_vector(strain, 0)):
         return int(fail(NOT_FINITE, stress, tangent))
-    c10, c01, bulk = constants
-    e, v, dyads = np.empty(3), np.empty((3, 3)), np.empty((3, 6))
+    e, v = np.empty(3), np.empty((3, 3))
     principal(strain, e, v)
-    volume = e[0] + e[1] + e[2]
-    d, g, h = np.empty(3), np.empty(3), np.empty(3)
+    bulk = constants[2]
+    mooney_rivlin_spectral(e, v, (constants[0], constants[1], bulk * (e[0] + e[1] + e[2]), bulk), stress, tangent)
+    return OK
+
+
+@njit(cache=True, error_model="numpy")
+def mooney_rivlin_spectral(
+    e: np.ndarray,
+    v: np.ndarray,
+    values: tuple[float, float, float, float],
+    stress: np.ndarray,
+    tangent: np.ndarray,
+) -> None:
+    """Mooney-Rivlin from principal log strains e (3,) and directions v (3, 3, columns).
+
+    values: C10, C01, the mean stress and its derivative by the log volume, MPa.
+    """
+    c10, c01 = values[0], values[1]
+    third = (e[0] + e[1] + e[2]) / 3.0
+    d, g, h, dyads = np.empty(3), np.empty(3), np.empty(3), np.empty((3, 6))
     for i in range(3):
-        d[i] = e[i] - volume / 3.0
+        d[i] = e[i] - third
         up, down = np.exp(2.0 * d[i]), np.exp(-2.0 * d[i])
         g[i], h[i] = 2.0 * (c10 * up - c01 * down), 4.0 * (c10 * up + c01 * down)
         dyad(v, i, i, dyads[i])
-    _assemble(d, g, h, (c10, c01, bulk * volume, bulk), v, dyads, stress, tangent)
-    return OK
+    _assemble(d, g, h, values, v, dyads, stress, tangent)
 
 
 @njit(cache=True, error_model="numpy")
@@ -71,7 +88,7 @@ def _assemble(
             add_pair(value, dyads[i], dyads[j], tangent)
         for j in range(i):
             together = np.exp(d[i] + d[j])
-            rise = 4.0 * _sinhc(d[i] - d[j]) * (c10 * together + c01 / together)
+            rise = 4.0 * sinhc(d[i] - d[j]) * (c10 * together + c01 / together)
             dyad(v, i, j, pair)
             add_pair(0.5 * rise, pair, pair, tangent)
 
@@ -99,6 +116,60 @@ def mooney_rivlin_batch(
 
 
 @njit(cache=True, error_model="numpy")
+def draining_point(
+    strain: np.ndarray,
+    state: np.ndarray,
+    constants: np.ndarray,
+    dt_s: float,
+    stress: np.ndarray,
+    tangent: np.ndarray,
+    new_state: np.ndarray,
+) -> int:
+    """Mooney-Rivlin that exchanges fluid with its surroundings, at one point; see `laws.DRAINING_SOLID`.
+
+    constants: C10, C01, K, H, tau, swelling pressure; state: theta, log volume of fluid gained (1,). Backward Euler:
+    theta (1 + s + s K/H) = theta_n + s (K ln J + p0)/H with s = dt/tau.
+    """
+    if not all_finite(load_vector(strain, 0)) or not np.isfinite(state[0]):
+        return int(fail(NOT_FINITE, stress, tangent))
+    bulk, drained, swelling = constants[2], constants[3], constants[5]
+    e, v = np.empty(3), np.empty((3, 3))
+    principal(strain, e, v)
+    volume = e[0] + e[1] + e[2]
+    share = dt_s / constants[4]
+    stiffer = share * bulk / drained
+    theta = (state[0] + stiffer * volume + share * swelling / drained) / (1.0 + share + stiffer)
+    slope = bulk * (1.0 + share) / (1.0 + share + stiffer)
+    mooney_rivlin_spectral(e, v, (constants[0], constants[1], bulk * (volume - theta), slope), stress, tangent)
+    new_state[0] = theta
+    return OK
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def draining_batch(
+    strain: np.ndarray,
+    state: np.ndarray,
+    cells: np.ndarray,
+    constants: np.ndarray,
+    dt_s: float,
+    cycles: float,
+    stress: np.ndarray,
+    tangent: np.ndarray,
+    new_state: np.ndarray,
+    status: np.ndarray,
+    first: int,
+    last: int,
+) -> None:
+    """Draining solid at all points of cells[first:last]; constants (k, 6). Shapes as `MaterialField.update`."""
+    for k in range(first, last):
+        c = cells[k]
+        for p in range(strain.shape[1]):
+            status[c, p] = draining_point(
+                strain[c, p], state[c, p], constants[k], dt_s, stress[c, p], tangent[c, p], new_state[c, p]
+            )
+
+
+@njit(cache=True, error_model="numpy")
 def foam_point(strain: np.ndarray, constants: np.ndarray, stress: np.ndarray, tangent: np.ndarray) -> int:
     """W = mu/2 (I1 - 3 - 2 ln J) at one point: T_i = mu (exp(2 e_i) - 1). constants: mu in MPa."""
     if not all_finite(load_vector(strain, 0)):
@@ -116,7 +187,7 @@ def foam_point(strain: np.ndarray, constants: np.ndarray, stress: np.ndarray, ta
         add_pair(2.0 * mu * square, pair, pair, tangent)
         for j in range(i):
             dyad(v, i, j, pair)
-            add_pair(mu * np.exp(e[i] + e[j]) * _sinhc(e[i] - e[j]), pair, pair, tangent)
+            add_pair(mu * np.exp(e[i] + e[j]) * sinhc(e[i] - e[j]), pair, pair, tangent)
     return OK
 
 
@@ -148,7 +219,7 @@ _CLOSE = 0.01  # exponents nearer than this take the series: either way 1e-12 is
 @njit(cache=True, error_model="numpy")
 def _slope(a: float, b: float) -> float:
     """First divided difference of exp(2 x) at two points."""
-    return float(2.0 * np.exp(a + b) * _sinhc(a - b))
+    return float(2.0 * np.exp(a + b) * sinhc(a - b))
 
 
 @njit(cache=True, error_model="numpy")

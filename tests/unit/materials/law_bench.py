@@ -10,6 +10,7 @@ from kyphos.materials import (
     BONDED_INTERFACE,
     BRITTLE_CEMENT,
     CRUSHABLE_BONE,
+    DRAINING_SOLID,
     DUCTILE_CEMENT,
     FOAM,
     J2_PLASTICITY,
@@ -19,6 +20,7 @@ from kyphos.materials import (
     TRANSVERSELY_ISOTROPIC,
     Law,
     MaterialField,
+    annulus_rows,
     bone_rows,
     load_card,
     plasticity_by_table,
@@ -36,6 +38,10 @@ SKEWED_BONE = bone_rows(
 INTERFACE = load_card("cement-bone-interface").with_values(normal_x=0.48, normal_y=-0.64, normal_z=0.6).row()
 ROUGH = load_card("cement-bone-interface").with_values(friction_coefficient=0.3).row()
 
+AROUND, UP = np.array([[0.6, 0.8, 0.1]]), np.array([[0.1, -0.2, 1.0]])
+LINEAR_FIBRES, FIBRES = annulus_rows(AROUND, UP, [0.1])
+EXPONENTIAL_FIBRES, DISPERSED = annulus_rows(AROUND, UP, [0.1], fibres="annulus-fibres-exponential")
+
 EXAMPLES: dict[str, tuple[Law, Floats]] = {
     "elastic": (LINEAR_ELASTIC, LINEAR_ELASTIC.row(youngs_modulus_mpa=2500.0, poisson_ratio=0.3)),
     "orthotropic": (
@@ -43,6 +49,9 @@ EXAMPLES: dict[str, tuple[Law, Floats]] = {
         np.array([300.0, 120.0, 90.0, 0.3, 0.28, 0.2, 60.0, 55.0, 40.0]),
     ),
     "mooney": (MOONEY_RIVLIN, load_card("nucleus").row()),
+    "draining": (DRAINING_SOLID, load_card("nucleus-draining").row()),
+    "fibres": (LINEAR_FIBRES, FIBRES[0]),
+    "dispersed fibres": (EXPONENTIAL_FIBRES, DISPERSED[0]),
     "foam": (FOAM, load_card("void").row()),
     "skin": (BALLOON_SKIN, np.array([0.3, 3.0, 2.0, 0.1])),
     "j2": (J2_PLASTICITY, np.array([250000.0, 0.25, 5.0, 62500.0, 20000.0])),
