@@ -11,10 +11,10 @@ reference bone: in it the front is as many mm from the tip.
 
 The cells of the mesh are first cut into pieces of about a millimetre, so that the front does not know how coarse the
 mesh is; what a cell holds is the sum over its pieces. A piece is joined to all pieces within two rings of shared
-corners. On a grid of cubes the longest detour against the straight line is then DETOUR (through faces alone: 73 %), so
-that a front in uniform bone is nearly a ball. A piece is filled while the front passes through it: its share rises
-from 0 to 1 as the front goes from half a piece before its centre to half a piece behind. So the volume is exact, the
-cells of the last layer are partly filled, and little jumps when the mesh is refined.
+corners. On a grid of cubes the longest detour against the straight line is then 5 %, 2 % in the mean (through faces
+alone: 73 %), so that a front in uniform bone is nearly a ball. A piece is filled while the front passes through it:
+its share rises from 0 to 1 as the front goes from half a piece before its centre to half a piece behind. So the volume
+is exact, the cells of the last layer are partly filled, and little jumps when the mesh is refined.
 
 A cell takes the law of the cement as soon as it holds any; bone that creeps and breaks would be frozen half a cell
 around the deposit. So cells filled by less than 0.4 give what they hold to the other cells of the last layer.
