@@ -9,7 +9,8 @@ follows the actuator; with ``locked`` it may not tilt.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from dataclasses import field as made
 from typing import Any, Protocol
 
 import numpy as np
@@ -104,7 +105,7 @@ class Bench:
     cement_share: Array
     rebases: tuple[Rebase, ...] = ()
     rig: Rig = Hinge()
-    scanner: Array = field(default_factory=lambda: np.eye(4))
+    scanner: Array = made(default_factory=lambda: np.eye(4))
 
     @property
     def body(self) -> meshes.Body:

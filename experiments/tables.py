@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AllowInfNan, BaseModel, ConfigDict, Field, Strict, model_validator
 
@@ -336,7 +336,7 @@ class Needles(Table):
         assert self.needle_spread is not None, "filled in above"
         return {"depth": self.needle_depth, "spread": self.needle_spread, "height": self.needle_height}
 
-    def needles(self) -> dict[str, object]:
+    def needles(self) -> dict[str, Any]:
         """The keys of this table alone, for a stage that takes them over."""
         return {key: getattr(self, key) for key in Needles.model_fields}
 

@@ -11,10 +11,10 @@ reference bone: in it the front is as many mm from the tip.
 
 The cells of the mesh are first cut into pieces of about a millimetre, so that the front does not know how coarse the
 mesh is; what a cell holds is the sum over its pieces. A piece is joined to all pieces within two rings of shared
-corners. On a grid of cubes the longest detour against the straight line is then DETOUR (through faces alone: 73 %), so
-that a front in uniform bone is nearly a ball. A piece is filled while the front passes through it: its share rises
-from 0 to 1 as the front goes from half a piece before its centre to half a piece behind. So the volume is exact, the
-cells of the last layer are partly filled, and little jumps when the mesh is refined.
+corners. On a grid of cubes the longest detour against the straight line is then 5 %, 2 % in the mean (through faces
+alone: 73 %), so that a front in uniform bone is nearly a ball. A piece is filled while the front passes through it:
+its share rises from 0 to 1 as the front goes from half a piece before its centre to half a piece behind. So the volume
+is exact, the cells of the last layer are partly filled, and little jumps when the mesh is refined.
 
 A cell takes the law of the cement as soon as it holds any; bone that creeps and breaks would be frozen half a cell
 around the deposit. So cells filled by less than 0.4 give what they hold to the other cells of the last layer.
@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import scipy.sparse as sp
@@ -428,7 +428,8 @@ def _gathered(ground: Ground, fine: Cut, deposit: Deposit) -> Deposit:
     area = np.bincount(fine.face, fine.ground.wall.area_mm2, faces)
     touched = np.bincount(fine.face, fine.ground.wall.area_mm2 * deposit.touched, faces)
     share = np.divide(touched, area, out=np.zeros(faces), where=area > 0.0)
-    return Deposit(fill, fill * ground.space, share, np.bincount(fine.face, deposit.leaked_mm3, faces))
+    leaked: Floats = np.bincount(fine.face, deposit.leaked_mm3, faces).astype(np.float64)
+    return Deposit(fill, fill * ground.space, share, leaked)
 
 
 # --- the front -----------------------------------------------------------------------------------------------------
@@ -485,8 +486,8 @@ def _travel(at: Floats, slowness: Floats, joined: sp.csr_array, start: Floats) -
     one, two = pairs.coords
     cost = np.linalg.norm(at[one] - at[two], axis=1) * 0.5 * (slowness[one] + slowness[two])
     first = np.flatnonzero(np.isfinite(start))
-    graph = _rooted(one, two, cost, first, start[first], len(start))
-    return np.asarray(csgraph.dijkstra(graph, directed=False, indices=len(start))[:-1])
+    graph: Any = _rooted(one, two, cost, first, start[first], len(start))
+    return np.asarray(csgraph.dijkstra(graph, directed=False, indices=[len(start)])[0, :-1])
 
 
 def _rooted(one: Ints, two: Ints, weight: Floats, first: Ints, start: Floats, count: int) -> sp.csr_array:
@@ -505,7 +506,7 @@ def _through_faces(cells: Ints, times: Floats, roots: Ints) -> Floats:
     count, beside = len(times), cell_neighbours(cells)
     one, side = np.nonzero((beside > np.arange(count)[:, None]) & np.isfinite(times)[:, None])
     two = beside[one, side]
-    graph = _rooted(one, two, np.maximum(times[one], times[two]), roots, times[roots], count)
+    graph: Any = _rooted(one, two, np.maximum(times[one], times[two]), roots, times[roots], count)
     tree = csgraph.minimum_spanning_tree(graph)
     order, before = csgraph.breadth_first_order(tree, count, directed=False)
     later = np.full(count + 1, np.inf)
