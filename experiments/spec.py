@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, Strict, ValidationError, model_validator
 
 from kyphos.errors import MaterialError, StudyError
 from kyphos.experiments import toml_text
+from kyphos.experiments.events import check_events, preload_of
 from kyphos.experiments.explain import explain
 from kyphos.experiments.plan import (
     COUPON_KINDS,
@@ -26,12 +28,14 @@ from kyphos.experiments.plan import (
     VoxelStage,
     default_shape,
     expand,
+    timeline,
 )
 from kyphos.experiments.tables import (
     CARD_REGIONS,
     Cement,
     Coupon,
     Cycling,
+    Event,
     Fracture,
     Measure,
     Mesh,
@@ -48,13 +52,15 @@ SHORTHAND = ("fracture", "procedure", "cement", "cycling", "test")
 
 _PROTOCOLS = files("kyphos.experiments") / "protocols"
 
+TaggedEvent = Annotated[Event, Field(discriminator="kind")]
 TaggedStage = Annotated[AnyStage, Field(discriminator="kind")]
 
 
 class StudySpec(Table):
     """A whole study, resolved: ``stage`` is always the full, ordered list of what is done.
 
-    The tables ``fracture``, ``procedure``, ``cement``, ``cycling`` and ``test`` are shorthand for that list.
+    The tables ``fracture``, ``procedure``, ``cement``, ``cycling`` and ``test`` are shorthand for that list, and so is
+    a list of ``event`` in place of the first four.
     A study that lists its stages itself has none of them (they are None here); one that gives both, as
     ``case.toml`` does, must say the same thing twice. Stages of the kinds ``voxel_...`` stand by themselves. With a
     ``coupon`` in place of the specimen all stages are of the kinds ``coupon_...``; ``coupon.test`` is short for one.
@@ -68,6 +74,7 @@ class StudySpec(Table):
     procedure: Procedure | None = None
     cement: Cement | None = None
     cycling: Annotated[tuple[Cycling, ...], Strict(False)] | None = None
+    event: Annotated[tuple[TaggedEvent, ...], Strict(False)] | None = None
     test: Measure | None = None
     mesh: Mesh = Field(default_factory=Mesh)
     solver: Solver = Field(default_factory=Solver)
@@ -87,7 +94,9 @@ class StudySpec(Table):
             _check_voxel_study(self)
             _check_names(written)
             return self
-        if not written or any(getattr(self, table) is not None for table in SHORTHAND):
+        if self.event is not None:
+            self._resolve_events(self.event)
+        elif not written or any(getattr(self, table) is not None for table in SHORTHAND):
             self._fill_shorthand()
         if not written:
             object.__setattr__(self, "stage", self._expanded())
@@ -95,7 +104,7 @@ class StudySpec(Table):
             raise ValueError(
                 f"stage {self.coupon_stages[0].name!r} of kind {self.coupon_stages[0].kind!r} needs a [coupon] table"
             )
-        elif self.procedure is not None:
+        elif self.procedure is not None or self.event is not None:
             _check_same(self.body_stages, self._expanded())
         _check_names(self.stage)
         return self
@@ -143,15 +152,35 @@ class StudySpec(Table):
             "fracture": self.fracture or Fracture(),
             "procedure": procedure,
             "cement": None if procedure.kind == "none" else shaped,
-            "cycling": (Cycling(),) if self.cycling is None else self.cycling,
+            "cycling": _blocks((Cycling(),) if self.cycling is None else self.cycling),
             "test": self.test or Measure(),
         }
         for table, value in filled.items():
             object.__setattr__(self, table, value)
 
+    def _resolve_events(self, events: tuple[Event, ...]) -> None:
+        """Give events their level, and protocols their blocks; only ``test`` of the other tables may stand beside."""
+        others = [table for table in SHORTHAND[:-1] if getattr(self, table) is not None]
+        if others:
+            raise ValueError(f"[[event]] lists what [{others[0]}] is shorthand for; remove one of the two")
+        placed = [event.model_copy(update={"level": event.level or self.specimen.treated}) for event in events]
+        check_events(placed, self.specimen.treated)
+        for table, value in (("event", _blocks(placed)), ("test", self.test or Measure())):
+            object.__setattr__(self, table, value)
+
     def _expanded(self) -> tuple[Stage, ...]:
+        if self.event is not None:
+            return timeline(self.event, preload_of(self.event), self.test or Measure())
         tables = (self.fracture, self.procedure, self.cement, self.cycling, self.test)
         return expand(*tables)  # type: ignore[arg-type]  # filled just before
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A study as it is written: its tables, and from the path of a key to where that was."""
+
+    tables: dict[str, object]
+    place: toml_text.Place
 
 
 def read_study(study: str | Path, overrides: Iterable[str] = ()) -> StudySpec:
@@ -173,6 +202,17 @@ def read_study(study: str | Path, overrides: Iterable[str] = ()) -> StudySpec:
     StudyError
         One message that lists every problem: what, where (``file:line``), allowed range, what to try.
     """
+    asked = open_study(study, overrides)
+    if "arms" in asked.tables:
+        raise StudyError(
+            f"{asked.place(('arms',))}: [arms] makes this a comparison of several studies, and one is needed here; "
+            "run it with kyphos run, then take the case.toml of one of its arms"
+        )
+    return resolve(asked.tables, asked.place)
+
+
+def open_study(study: str | Path, overrides: Iterable[str] = ()) -> Asked:
+    """Read a study as it is written, with overrides; parameters and errors as for ``read_study``."""
     text, where, folder = _open(study)
     tables = toml_text.parse(text, where)
     lines = toml_text.key_lines(text)
@@ -183,6 +223,11 @@ def read_study(study: str | Path, overrides: Iterable[str] = ()) -> StudySpec:
     def place(path: toml_text.KeyPath) -> str:
         return _place(path, settings, lines, where)
 
+    return Asked(tables, place)
+
+
+def resolve(tables: Mapping[str, object], place: toml_text.Place) -> StudySpec:
+    """Validate and complete one study; StudyError lists every problem, ``place`` says where a key was written."""
     try:
         spec = StudySpec.model_validate(tables)
     except ValidationError as error:
@@ -284,6 +329,11 @@ def _together(problems: list[str]) -> str:
     if len(problems) == 1:
         return problems[0]
     return "\n  ".join([f"{len(problems)} problems:", *problems])
+
+
+def _blocks(phases: Iterable[Any]) -> tuple[Any, ...]:
+    """Phases with every cyclic protocol written out."""
+    return tuple(part for phase in phases for part in (phase.blocks if isinstance(phase, Cycling) else (phase,)))
 
 
 def _check_voxel_study(spec: StudySpec) -> None:

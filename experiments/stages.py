@@ -73,10 +73,11 @@ class Solved:
 
 @dataclass(frozen=True)
 class Ended:
-    """A finished stage: the bench, and outcomes (without the stage's name in them)."""
+    """A finished stage: the bench, and outcomes (without the stage's name in them); of cycles, the last peak too."""
 
     bench: Bench
     outcomes: dict[str, float] = field(default_factory=dict)
+    peak: Bench | None = None
 
 
 Running = Generator[Solved, None, Ended]
@@ -263,7 +264,7 @@ def _insert_balloons(bench: Bench, stage: plan.ReduceStage) -> tuple[Bench, Arra
     skin = materials.load_card("balloon")
     bench = with_material(bench, np.flatnonzero(taken), skin.law, skin.row())
     bench = with_cavities(bench, tuple(cavities), np.zeros(len(cavities)))
-    return replace(bench, cavity=taken), moved
+    return replace(bench, cavity=bench.cavity | taken), moved
 
 
 def _carried_along(bench: Bench, points: Array) -> Array:
@@ -324,7 +325,7 @@ def _deflate(stage: plan.DeflateStage, bench: Bench, controls: Controls) -> Runn
 def _without_skin(bench: Bench, stage: plan.DeflateStage, controls: Controls) -> Generator[Solved, None, Bench]:
     """The same cavities held open by pressure alone: what is in them is stress-free, so that nothing draws them in."""
     empty = materials.load_card("void")
-    cells = np.flatnonzero(bench.cavity)
+    cells = np.concatenate([cavity.cells for cavity in bench.structure.cavities])
     bench = rebased(with_material(bench, cells, empty.law, empty.row()), cells)
     load = replace(force_load(bench, stage.force_n), volume_mm3=bench.structure.cavity_volumes(bench.state))
     step = fem.settle(bench.structure, bench.state, load, load, controls.solver, controls.march)
@@ -343,9 +344,10 @@ def _cement(stage: plan.CementStage, bench: Bench, controls: Controls) -> Runnin
     """
     bench = yield from passed(bench, to_force(bench, stage.force_n, controls))
     share = _cement_shares(bench, stage)
-    cells = np.flatnonzero(share > 0.0)
+    added = share - bench.cement_share  # cement of an earlier treatment stays as it is
+    cells = np.flatnonzero(added > 0.0)
     volumes = fem.cell_volumes(bench.structure.mesh, bench.state)
-    placed = float(share @ volumes) / MM3_PER_ML
+    placed = float(added @ volumes) / MM3_PER_ML
     bench = _with_cement(bench, stage, cells, share)
     bench = with_cavities(rebased(bench, cells), (), np.zeros(0))
     bench = replace(bench, cement_share=share)
@@ -361,6 +363,7 @@ def _with_cement(bench: Bench, stage: plan.CementStage, cells: Ids, share: Array
     if stage.interface == "bonded":
         return filled
     rim = meshes.cement_rim(bench.points_mm, bench.mesh.cells, share, ~bench.cavity)
+    rim = meshes.Rim(*(part[np.isin(rim.cells, cells)] for part in rim))  # only what was placed now
     given = rows[np.searchsorted(cells, rim.cells)]
     return with_material(
         filled,
@@ -406,7 +409,7 @@ def _cycle(stage: plan.CycleStage, bench: Bench, controls: Controls) -> Running:
     runs = fem.run_cycles(
         bench.structure, bench.state, valley, peak, stage.count, stage.frequency_hz, controls.solver, settings
     )
-    equilibria, cycle = 0, 0
+    equilibria, cycle, at_peak = 0, 0, bench
     while True:
         try:
             solved = next(runs)
@@ -421,7 +424,7 @@ def _cycle(stage: plan.CycleStage, bench: Bench, controls: Controls) -> Running:
         if solved.valley is not None:
             bench = replace(bench, state=solved.valley.state, load=valley)
             yield Solved(bench, solved.valley, stage.min_n, cycle=cycle, share=share)
-    return Ended(bench, {"cycles": float(stage.count), "equilibria": float(equilibria)})
+    return Ended(bench, {"cycles": float(stage.count), "equilibria": float(equilibria)}, at_peak)
 
 
 def _worn(stage: plan.CycleStage, cycle: int, error: ConvergenceError) -> str:
