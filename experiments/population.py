@@ -104,7 +104,7 @@ def _scores(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def dimensions(individual: Individual, given: Mapping[str, float] | None = None) -> meshes.BodyDimensions:
-    """Sizes of the specimen's body: those ``given``, else of its level and sex, widths with depths and heights scaled."""
+    """Sizes of the specimen's body: those ``given``, else of its level and sex; widths, depths and heights scaled."""
     sex: Any = individual.sex
     sizes = replace(meshes.default_dimensions(individual.level, sex), **(given or {}))
     scaled = {name: getattr(sizes, name) * individual.width_factor for name in _LENGTHS}
