@@ -35,7 +35,7 @@ _SETTLED = ("done", "failed")
 
 @dataclass(frozen=True)
 class Chain:
-    """Arms that have more stages in common with each other than with the rest; run one after the other in ``folder``."""
+    """Arms with more stages in common with each other than with the rest; run one after the other in ``folder``."""
 
     arms: tuple[StudySpec, ...]
     folder: Path

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -140,8 +141,8 @@ def cycles_chart(comparison: Comparison) -> Figure | None:
     with figure(10.5, 4.2) as drawn:
         panels = drawn.subplots(1, 2)
         for axes, (kind, title) in zip(panels, kinds.items(), strict=True):
-            for arm, colour in _coloured(comparison):
-                _curve(axes, comparison, arm, kind, colour)
+            for n, (arm, colour) in enumerate(_coloured(comparison)):
+                _curve(axes, comparison, arm, kind, {"color": colour, "ls": DASHES[n % len(DASHES)]})
             axes.set(title=f"{title} (anterior)", xlabel="cycles", xscale="log")
             axes.set_ylabel("retention [1]" if kind == "retention_at" else "loss [1]")
         panels[1].axhline(0.0, color=FAINT, lw=0.8)
@@ -149,16 +150,17 @@ def cycles_chart(comparison: Comparison) -> Figure | None:
     return drawn
 
 
-def _curve(axes: Axes, comparison: Comparison, arm: Arm, kind: str, colour: str) -> None:
+def _curve(axes: Axes, comparison: Comparison, arm: Arm, kind: str, look: dict[str, Any]) -> None:
+    """The arm's own values, and the population's band behind them."""
     names = {count: f"{kind}_{count}_anterior" for count in COMPARED_CYCLES}
     known = [(count, arm.values[name].value) for count, name in names.items() if name in arm.values]
     if known:
-        axes.plot(*zip(*known, strict=True), color=colour, marker="o", ms=4, label=arm.name)
+        axes.plot(*zip(*known, strict=True), marker="o", ms=4, label=arm.name, **look)
     bands = comparison.bands.get(arm.name, {})
     spread = [(count, bands[name].low, bands[name].high) for count, name in names.items() if name in bands]
     if spread:
         count, low, high = np.array(spread).T
-        axes.fill_between(count, low, high, color=colour, alpha=0.12, lw=0)
+        axes.fill_between(count, low, high, color=look["color"], alpha=0.12, lw=0)
 
 
 def bars_chart(comparison: Comparison, panels: dict[str, tuple[str, str]]) -> Figure | None:
@@ -197,6 +199,7 @@ def _bars(axes: Axes, comparison: Comparison, names: dict[str, str]) -> None:
     axes.grid(visible=False, axis="x")
     if RESERVE in names.values():
         axes.set_yscale("log")
+        axes.set_ylim(bottom=min(0.5, 0.8 * axes.get_ylim()[0]))
         axes.axhline(1.0, color=INK, lw=0.8, ls="--")
 
 

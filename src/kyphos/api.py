@@ -10,6 +10,7 @@ from kyphos import experiments
 from kyphos.errors import ConvergenceError, DataError, StudyError
 from kyphos.experiments import Reporter, SilentReporter, StudySpec
 from kyphos.experiments.arms import ArmsStudy, read_arms
+from kyphos.experiments.pool import side_by_side
 
 if TYPE_CHECKING:
     import pyvista as pv
@@ -91,7 +92,7 @@ def run_arms(
     set: Iterable[str] = (),
     *,
     resume: bool = False,
-    processes: int = 2,
+    processes: int = 1,
     population: int = 0,
     reporter: Reporter | None = None,
 ) -> Comparison:
@@ -123,8 +124,8 @@ def run_arms(
         listener.close()
     comparison = compare([folder], folder, pictures=asked.first.output.pictures)
     if asked.first.output.pictures:
-        for arm in comparison.arms:
-            draw(arm.result.path)
+        for _ in side_by_side(draw, [arm.result.path for arm in comparison.arms], processes):
+            pass
     return comparison
 
 
