@@ -333,18 +333,22 @@ class Cycling(Table):
         )
 
 
-class FractureEvent(Fracture):
+class EventTable(Table):
+    """What all events share; besides it they have the keys of the table that is short for them, and ``kind``."""
+
+    level: str = Field(default="", description="whom it happens to; default: the treated level")
+
+
+class FractureEvent(Fracture, EventTable):
     """``[[event]]`` of kind ``fracture``: crush, hold, recover, measure."""
 
     kind: Literal["fracture"] = Field(default="fracture", description="what happens")
-    level: str = Field(default="", description="whom it happens to; default: the treated level")
 
 
-class TreatEvent(Table):
+class TreatEvent(EventTable):
     """``[[event]]`` of kind ``treat``: a vertebroplasty or kyphoplasty, then measure."""
 
     kind: Literal["treat"] = Field(default="treat", description="what happens")
-    level: str = Field(default="", description="whom it happens to; default: the treated level")
     procedure: Procedure = Field(default_factory=Procedure, description="keys of [procedure]")
     cement: Cement = Field(default_factory=Cement, description="keys of [cement]")
 
@@ -355,11 +359,10 @@ class TreatEvent(Table):
         return self
 
 
-class CycleEvent(Cycling):
+class CycleEvent(Cycling, EventTable):
     """``[[event]]`` of kind ``cycle``: one block of load cycles, or a protocol; measured after the last in a row."""
 
     kind: Literal["cycle"] = Field(default="cycle", description="what happens")
-    level: str = Field(default="", description="whom it happens to; default: the treated level")
 
 
 Event = FractureEvent | TreatEvent | CycleEvent

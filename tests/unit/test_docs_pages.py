@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kyphos.experiments import HISTORY_COLUMNS, read_study
+from kyphos.experiments.arms import read_arms
 from kyphos.experiments.outcomes import SUMMED
 from kyphos.experiments.plan import KINDS
 from kyphos.experiments.spec import StudySpec
@@ -66,6 +67,8 @@ def test_history_columns_and_fields_are_told():
 def test_outcomes_are_defined():
     found = set(re.findall(r'"([a-z_]+_(?:mpa|ml|j|s|mm|n))"', (ROOT / "experiments/stages.py").read_text("utf-8")))
     assert "cavity_volume_ml" in found
+    found |= set(re.findall(r'"(cement_[a-z_0-9]+)"', (ROOT / "experiments/wear.py").read_text("utf-8")))
+    found |= {"bone_damage_STAGE_ml", "retention_at_N_PLACE", "loss_at_N_PLACE"}
     names = {*SUMMED, *found, "restoration", "deflation_loss", "retention", "loss", "recoil", "wall_s"}
     told = page("physics.md")
     # strength_n and stiffness_n_per_mm carry the stage's name
@@ -93,7 +96,7 @@ def test_every_page_is_in_the_index():
 
 
 def test_the_example_study_is_good(tmp_path):
-    example, constants, stage = re.findall(r"```toml\n(.*?)```", page("study-file.md"), re.DOTALL)
+    example, constants, stage, events, arms = re.findall(r"```toml\n(.*?)```", page("study-file.md"), re.DOTALL)
     (tmp_path / "example.toml").write_text(example, encoding="utf-8")
     spec = read_study(tmp_path / "example.toml")
     assert [stage.name for stage in spec.stage][-3:] == ["cycle_1", "cycle_2", "cycled"]
@@ -101,3 +104,7 @@ def test_the_example_study_is_good(tmp_path):
     assert set(read_study(tmp_path / "constants.toml").constants) == {"trabecular", "pmma"}
     (tmp_path / "stage.toml").write_text(stage, encoding="utf-8")
     assert [stage.name for stage in read_study(tmp_path / "stage.toml").stage] == ["creep_before"]
+    (tmp_path / "events.toml").write_text(events, encoding="utf-8")
+    assert [stage.name for stage in read_study(tmp_path / "events.toml").stage][-2:] == ["cycle_4", "cycled_2"]
+    (tmp_path / "arms.toml").write_text(arms, encoding="utf-8")
+    assert [arm.name for arm in read_arms(tmp_path / "arms.toml").arms] == ["untreated", "soft", "stiff"]
