@@ -241,7 +241,8 @@ def _shares_at(outcomes: Mapping[str, Outcome], place: str, count: int, height_m
 
 def _latest(outcomes: Mapping[str, Outcome], state: str, place: str) -> float | None:
     pattern = re.compile(rf"height_{state}(_\d+)?_{place}_mm")
-    return next((outcome.value for name, outcome in reversed(outcomes.items()) if pattern.fullmatch(name)), None)
+    found = [outcome.value for name, outcome in outcomes.items() if pattern.fullmatch(name)]
+    return found[-1] if found else None
 
 
 def _last_blocks(run: Result) -> tuple[CycleStage, ...]:

@@ -363,7 +363,8 @@ def _with_cement(bench: Bench, stage: plan.CementStage, cells: Ids, share: Array
     if stage.interface == "bonded":
         return filled
     rim = meshes.cement_rim(bench.points_mm, bench.mesh.cells, share, ~bench.cavity)
-    rim = meshes.Rim(*(part[np.isin(rim.cells, cells)] for part in rim))  # only what was placed now
+    new = np.isin(rim.cells, cells)  # what was placed before stays as it is
+    rim = meshes.Rim(rim.cells[new], rim.normals[new], rim.lengths_mm[new])
     given = rows[np.searchsorted(cells, rim.cells)]
     return with_material(
         filled,
