@@ -9,7 +9,7 @@ follows the actuator; with ``locked`` it may not tilt.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -91,6 +91,8 @@ class Bench:
         Cells with a later stress-free configuration, oldest first.
     rig
         How it is held.
+    scanner
+        (4, 4) from the mesh's coordinates to those of the scanner, mm.
     """
 
     mesh: meshes.SegmentMesh
@@ -102,6 +104,7 @@ class Bench:
     cement_share: Array
     rebases: tuple[Rebase, ...] = ()
     rig: Rig = Hinge()
+    scanner: Array = field(default_factory=lambda: np.eye(4))
 
     @property
     def body(self) -> meshes.Body:
@@ -288,3 +291,16 @@ def rebased(bench: Bench, cells: Ids) -> Bench:
     rebase = Rebase(cells, bench.points_mm)
     structure = bench.structure.rebased(cells, bench.state)
     return replace(bench, structure=structure, rebases=(*bench.rebases, rebase))
+
+
+def bone_cells(bench: Bench) -> Ids:
+    """Trabecular cells that hold neither cavity nor cement."""
+    names = np.array(bench.mesh.region_names)[bench.mesh.region]
+    trabecular = np.char.endswith(names.astype(str), ".trabecular")
+    return np.flatnonzero(trabecular & ~bench.cavity & (bench.cement_share == 0.0))
+
+
+def carried_along(bench: Bench, points: Array) -> Array:
+    """Displacement (k, 3) of the bone nearest to reference ``points`` (k, 3)."""
+    distance = np.linalg.norm(bench.mesh.points_mm[None] - points[:, None], axis=2)
+    return np.asarray(bench.state.displacement_mm[np.argmin(distance, axis=1)])

@@ -18,9 +18,10 @@ from .coupon import build_coupon, coupon_of, gauge_mm, mount_coupon, section_mm2
 from .fields import write_fields
 from .plan import BendStage, CompressionStage, CreepStage, FatigueStage, TensionStage
 from .spec import StudySpec
-from .stages import Solved, passed, wait
+from .stages import wait
 from .store import Checkpoint, Outcome
 from .tables import Coupon
+from .walk import Solved, passed
 from .work import Finished, Outcomes, Reached, controls_of, rows_of, solver_facts
 
 SECONDS_PER_MINUTE = 60.0

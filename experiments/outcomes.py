@@ -11,15 +11,25 @@ from kyphos import materials, meshes
 
 from .bench import Bench
 from .plan import Stage
-from .stages import Ended
 from .store import Outcome
+from .walk import Ended
 from .wear import bone_damage, cement_load
 
 PLACES = ("anterior", "middle", "posterior")
-UNITS = {"_mm": "mm", "_n": "N", "_n_per_mm": "N/mm", "_mpa": "MPa", "_ml": "mL", "_j": "J", "_s": "s"}
+UNITS = {
+    "_mm": "mm",
+    "_n": "N",
+    "_n_per_mm": "N/mm",
+    "_mpa": "MPa",
+    "_ml": "mL",
+    "_j": "J",
+    "_s": "s",
+    "_mm2": "mm2",
+    "_mm_per_ml": "mm/mL",
+}
 SUMMED = ("cycles", "equilibria")
 SMALLEST_BASE_MM = 0.01  # a share of less than this says nothing
-NUMBERED = ("fracture", "unload", "reduce", "deflate", "cement")
+NUMBERED = ("fracture", "unload", "posture", "reduce", "deflate", "cement")
 """Kinds of stage whose outcomes do not carry the stage's name, but its number if it is not the first."""
 
 Outcomes = dict[str, Outcome]
@@ -60,7 +70,8 @@ def _number(stage: Stage) -> str:
 
 def _numbered(name: str, number: str) -> str:
     """``balloon_peak_pressure_mpa`` and ``_2`` -> ``balloon_peak_pressure_2_mpa``."""
-    ending = next((end for end in (*UNITS, *(f"_{place}" for place in PLACES)) if name.endswith(end)), "")
+    endings = [end for end in (*UNITS, *(f"_{place}" for place in PLACES)) if name.endswith(end)]
+    ending = max(endings, key=len, default="")
     return f"{name.removesuffix(ending)}{number}{ending}"
 
 
@@ -94,7 +105,7 @@ def _debonded(bench: Bench) -> Outcomes:
 
 
 def _shares(results: Outcomes) -> Outcomes:
-    """Restoration, deflation loss, retention and loss of every treatment, wherever the heights are known."""
+    """Mobility, restoration, deflation loss, retention and loss of every treatment, wherever the heights are known."""
     shares: Outcomes = {}
     for place in PLACES:
         for number, h in treatments(results, place).items():
@@ -105,11 +116,11 @@ def _shares(results: Outcomes) -> Outcomes:
 def treatments(results: Mapping[str, Outcome], place: str) -> dict[str, dict[str, float]]:
     """Heights (mm) around each treatment at one place: "" (the first), "_2", ... -> state -> height.
 
-    States are ``intact``, ``fractured`` (the last height before the treatment, cycled or not), ``reduced``,
-    ``deflated``, ``treated`` and ``cycled`` (the last height after it and before the next event of another kind).
-    Outcomes must be in the order in which they were found.
+    States are ``intact``, ``fractured`` (the last height before the treatment, cycled or not), ``prone``,
+    ``reduced``, ``deflated``, ``treated`` and ``cycled`` (the last height after it and before the next event of another
+    kind). Outcomes must be in the order in which they were found.
     """
-    pattern = re.compile(rf"height_(intact|fractured|reduced|deflated|treated|cycled)((?:_\d+)?)_{place}_mm")
+    pattern = re.compile(rf"height_(intact|fractured|prone|reduced|deflated|treated|cycled)((?:_\d+)?)_{place}_mm")
     found: dict[str, dict[str, float]] = {}
     intact: dict[str, float] = {}
     before: dict[str, float] = {}
@@ -121,7 +132,7 @@ def treatments(results: Mapping[str, Outcome], place: str) -> dict[str, dict[str
         state, number = match.groups()
         if state == "intact":
             intact = {"intact": outcome.value}
-        elif state in ("reduced", "deflated", "treated"):
+        elif state in ("prone", "reduced", "deflated", "treated"):
             latest = found.setdefault(number, {**intact, **before})
             latest[state] = outcome.value
         elif state == "cycled":
@@ -134,8 +145,9 @@ def treatments(results: Mapping[str, Outcome], place: str) -> dict[str, dict[str
 
 
 def _shares_of(h: dict[str, float]) -> Outcomes:
-    """The four shares of one place from its heights ``h`` (mm) by state; a share with no base is left out."""
+    """The shares of one place from its heights ``h`` (mm) by state; a share with no base is left out."""
     ratios = {
+        "mobility": (("prone", "fractured"), ("intact", "fractured")),
         "restoration": (("treated", "fractured"), ("intact", "fractured")),
         "deflation_loss": (("reduced", "deflated"), ("reduced", "fractured")),
         "retention": (("cycled", "fractured"), ("treated", "fractured")),

@@ -11,22 +11,27 @@ from pydantic import Field, Strict, model_validator
 
 from kyphos.experiments.tables import (
     SMALLEST_FORCE_N,
-    Approach,
     Cement,
     Count,
     CouponTest,
     Cycling,
+    Device,
     Event,
+    Filling,
     Force,
     Fracture,
     Interface,
     Measure,
     Method,
+    Needles,
     Number,
     Procedure,
     Shape,
     Table,
     TreatEvent,
+    Viscosity,
+    check_pressure,
+    pressure_of_device,
 )
 
 Outcome = Literal["heights", "stiffness", "strength", "pressure"]
@@ -114,38 +119,62 @@ class FractureStage(StageTable):
     duration_s: Number = Field(default=0.0, ge=0, le=1e7, description="time under load; 0 = too short to creep")
 
 
-class ReduceStage(SteadyStage):
+class PostureStage(SteadyStage):
+    """Lie down: another load than that of standing, none, or traction; a mobile fracture opens by itself."""
+
+    kind: Literal["posture"] = "posture"
+    control: Literal["force"] = Field(default="force", description="what is prescribed")
+    force_n: Force = Field(default=0.0, ge=-500, le=3000, description="axial compression meanwhile; traction is < 0")
+    record: Outcomes = Field(default=("heights",), description="outcomes recorded at the end")
+
+
+class ReduceStage(SteadyStage, Needles):
     """Inflate balloons at constant force until the volume or the pressure limit is reached."""
 
     kind: Literal["reduce"] = "reduce"
     control: Literal["force"] = Field(default="force", description="what is prescribed")
-    force_n: Force = Field(default=100.0, ge=0, le=20_000, description="axial compression meanwhile")
-    approach: Approach = Field(default="bipedicular", description="two balloons or one")
+    force_n: Force = Field(default=100.0, ge=-500, le=20_000, description="axial compression meanwhile")
+    device: Device = Field(default="balloon", description="what is inflated")
     balloon_volume_ml: Number = Field(default=4.0, ge=0.1, le=10, description="target volume of each balloon")
-    balloon_pressure_limit_mpa: Number = Field(default=2.0, ge=0.05, le=5, description="inflation stops here")
+    balloon_pressure_limit_mpa: Number = Field(
+        default=2.0, ge=0.05, le=5, description="inflation stops here; default by device"
+    )
     record: Outcomes = Field(default=("heights", "pressure"), description="outcomes recorded at the end")
+
+    _pressure = model_validator(mode="before")(pressure_of_device)
+
+    @model_validator(mode="after")
+    def _within_ratings(self) -> Self:
+        check_pressure(self.device, self.balloon_pressure_limit_mpa)
+        return self
 
 
 class DeflateStage(SteadyStage):
-    """Remove the balloons at constant force: an empty cavity is left."""
+    """Remove the balloons at constant force: an empty cavity is left, or one in a cage of metal."""
 
     kind: Literal["deflate"] = "deflate"
     control: Literal["force"] = Field(default="force", description="what is prescribed")
-    force_n: Force = Field(default=100.0, ge=0, le=20_000, description="axial compression meanwhile")
+    force_n: Force = Field(default=100.0, ge=-500, le=20_000, description="axial compression meanwhile")
+    device: Device = Field(default="balloon", description="what was inflated; an expander stays")
     record: Outcomes = Field(default=("heights",), description="outcomes recorded at the end")
 
 
-class CementStage(SteadyStage):
+class CementStage(SteadyStage, Needles, Filling):
     """Let cement enter stress-free in the current configuration, at constant force."""
 
     kind: Literal["cement"] = "cement"
     control: Literal["force"] = Field(default="force", description="what is prescribed")
-    force_n: Force = Field(default=100.0, ge=0, le=20_000, description="axial compression meanwhile")
+    force_n: Force = Field(default=100.0, ge=-500, le=20_000, description="axial compression meanwhile")
     card: str = Field(default="pmma", min_length=1, description="material card of the cement")
     volume_ml: Number = Field(default=6.0, ge=0.1, le=30, description="injected volume")
-    shape: Shape = Field(default="bolus", description="in the cavity, or between the trabeculae")
-    approach: Approach = Field(default="bipedicular", description="needles around whose tips the cement lies")
+    shape: Shape = Field(default="bolus", description="where it goes, see [cement]")
     interface: Interface = Field(default="bonded", description="to bone: tied for good, or it may let go")
+
+    @model_validator(mode="after")
+    def _fill_viscosity(self) -> Self:
+        if self.viscosity is None:
+            object.__setattr__(self, "viscosity", default_viscosity(self.shape))
+        return self
 
 
 class CycleStage(StageTable):
@@ -309,6 +338,7 @@ Stage = (
     | HoldStage
     | UnloadStage
     | FractureStage
+    | PostureStage
     | ReduceStage
     | DeflateStage
     | CementStage
@@ -321,6 +351,7 @@ KINDS: dict[str, type[NamedStage]] = {
     "hold": HoldStage,
     "unload": UnloadStage,
     "fracture": FractureStage,
+    "posture": PostureStage,
     "reduce": ReduceStage,
     "deflate": DeflateStage,
     "cement": CementStage,
@@ -406,9 +437,16 @@ def _again(stage: Stage, number: int) -> Stage:
     return stage if number == 1 else stage.model_copy(update={"name": f"{stage.name}_{number}"})
 
 
-def default_shape(kind: str) -> Shape:
-    """Return where cement goes when a study does not say: into the cavity, if there is one."""
+def default_shape(kind: str, file: str | None = None) -> Shape:
+    """Return where cement goes when a study does not say: as drawn, or into the cavity, if there is one."""
+    if file is not None:
+        return "file"
     return "bolus" if kind == "kyphoplasty" else "interdigitated"
+
+
+def default_viscosity(shape: Shape) -> Viscosity:
+    """Return how thick cement is when a study does not say: thin, where it is to spread between the trabeculae."""
+    return "low" if shape == "interdigitated" else "high"
 
 
 def _test(name: str, preload_n: float, test: Measure, strength: bool = False) -> MeasureStage:
@@ -427,24 +465,31 @@ def _fracture_stages(fracture: Fracture, preload_n: float) -> Iterator[Stage]:
 
 
 def _treatment_stages(procedure: Procedure, cement: Cement) -> Iterator[Stage]:
-    preload_n = procedure.preload_n
+    force_n = procedure.preload_n
+    if procedure.posture_n is not None:
+        force_n = procedure.posture_n
+        yield PostureStage(name="prone", force_n=force_n)
     if procedure.kind == "kyphoplasty":
         yield ReduceStage(
             name="reduced",
-            force_n=preload_n,
-            approach=procedure.approach,
+            force_n=force_n,
+            **procedure.needles(),
+            device=procedure.device,
             balloon_volume_ml=procedure.balloon_volume_ml,
             balloon_pressure_limit_mpa=procedure.balloon_pressure_limit_mpa,
         )
         if procedure.deflate:
-            yield DeflateStage(name="deflated", force_n=preload_n)
+            yield DeflateStage(name="deflated", force_n=force_n, device=procedure.device)
     yield CementStage(
         name="cement",
-        force_n=preload_n,
+        force_n=force_n,
         card=cement.card,
         volume_ml=cement.volume_ml,
-        shape=cement.shape or default_shape(procedure.kind),
-        approach=procedure.approach,
+        shape=cement.shape or default_shape(procedure.kind, cement.file),
+        viscosity=cement.viscosity,
+        leak=cement.leak,
+        file=cement.file,
+        **procedure.needles(),
         interface=cement.interface,
     )
 

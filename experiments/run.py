@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from kyphos import fem, materials, meshes
 from kyphos.errors import ConvergenceError, StudyError
 from kyphos.units import MM3_PER_ML
 
+from . import cementing
 from . import outcomes as found
+from .balloon import check_room
 from .bench import Bench, mount
 from .checkpoint import pack, unpack
 from .coupon_run import CouponWork
@@ -22,8 +25,8 @@ from .plan import CementStage, ReduceStage
 from .progress import Reporter, SilentReporter, Step
 from .result import Result, load_result
 from .spec import StudySpec
-from .specimen import bone_cards, build_mesh, mesh_facts
-from .stages import SEED_ML, run_stage
+from .specimen import bone_cards, build_mesh, mesh_facts, scanner_frame
+from .stages import run_stage
 from .store import Checkpoint, Outcome, RunStore, open_run, outcome_entries
 from .strength_run import VoxelWork
 from .work import Finished, Outcomes, Reached, Work, controls_of, rows_of, solver_facts
@@ -119,9 +122,11 @@ class BodyWork:
 
     def __init__(self, spec: StudySpec) -> None:
         self.mesh = build_mesh(spec)
-        self._spec, self._bench = spec, specimen_bench(self.mesh, bone_cards(spec.specimen))
+        bench = specimen_bench(self.mesh, bone_cards(spec.specimen))
+        self._spec, self._bench = spec, replace(bench, scanner=scanner_frame(spec))
         self._controls = controls_of(spec.solver)
         _check_volumes(spec, self._bench)
+        cementing.check_requests(spec.body_stages, self._bench)
 
     def begin(self, kept: Checkpoint | None) -> Outcomes:
         """Start untouched, or as a checkpoint left the bench."""
@@ -172,7 +177,7 @@ def specimen_bench(mesh: meshes.SegmentMesh, cards: Mapping[str, str] | None = N
 
 
 def _check_volumes(spec: StudySpec, bench: Bench) -> None:
-    """More cement than the body holds, or balloons smaller than empty ones: refused before anything is solved."""
+    """More cement than the body holds, or balloons that have no room: refused before anything is solved."""
     body_ml, before_ml = bench.body.volume_mm3 / MM3_PER_ML, 0.0
     for stage in spec.body_stages:
         if isinstance(stage, CementStage) and (before_ml := before_ml + stage.volume_ml) > 0.8 * body_ml:
@@ -182,8 +187,5 @@ def _check_volumes(spec: StudySpec, bench: Bench) -> None:
                 f"{body_ml:.1f} mL can take; allowed: up to {0.8 * body_ml:.1f} mL (80 % of it). "
                 "Usual volumes are 2 to 8 mL."
             )
-        if isinstance(stage, ReduceStage) and stage.balloon_volume_ml < SEED_ML:
-            raise StudyError(
-                f"stage {stage.name!r}: balloon_volume_ml = {stage.balloon_volume_ml:g} is less than the deflated "
-                f"balloon with its channel; allowed: from {SEED_ML:g} mL. Usual volumes are 2 to 4 mL each."
-            )
+        if isinstance(stage, ReduceStage):
+            check_room(stage, bench)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.resources import files
@@ -23,10 +23,12 @@ from kyphos.experiments.plan import (
     VOXEL_KINDS,
     AnyStage,
     BendStage,
+    CementStage,
     CouponStage,
     Stage,
     VoxelStage,
     default_shape,
+    default_viscosity,
     expand,
     timeline,
 )
@@ -45,6 +47,7 @@ from kyphos.experiments.tables import (
     Solver,
     Specimen,
     Table,
+    TreatEvent,
 )
 
 DEFAULT_STUDY = "kyphoplasty-pmma"
@@ -147,7 +150,7 @@ class StudySpec(Table):
         """Give every shorthand table that is left out its defaults; no procedure, no cement."""
         procedure = self.procedure or Procedure()
         cement = self.cement or Cement()
-        shaped = cement.model_copy(update={"shape": cement.shape or default_shape(procedure.kind)})
+        shaped = _shaped(cement, procedure)
         filled = {
             "fracture": self.fracture or Fracture(),
             "procedure": procedure,
@@ -163,7 +166,7 @@ class StudySpec(Table):
         others = [table for table in SHORTHAND[:-1] if getattr(self, table) is not None]
         if others:
             raise ValueError(f"[[event]] lists what [{others[0]}] is shorthand for; remove one of the two")
-        placed = [event.model_copy(update={"level": event.level or self.specimen.treated}) for event in events]
+        placed = [_settled(event, self.specimen.treated) for event in events]
         check_events(placed, self.specimen.treated)
         for table, value in (("event", _blocks(placed)), ("test", self.test or Measure())):
             object.__setattr__(self, table, value)
@@ -219,6 +222,7 @@ def open_study(study: str | Path, overrides: Iterable[str] = ()) -> Asked:
     settings = {toml_text.override(tables, setting): setting for setting in overrides}
     tables.setdefault("name", _name_after(where))
     _absolute_paths(tables, folder, {path for path in settings if path[0] == "specimen"})
+    _absolute_cement_files(tables, folder, set(settings))
 
     def place(path: toml_text.KeyPath) -> str:
         return _place(path, settings, lines, where)
@@ -304,6 +308,24 @@ def _absolute_paths(tables: dict[str, object], folder: Path, typed: set[toml_tex
             specimen[key] = str((start / value).resolve())
 
 
+def _absolute_cement_files(tables: dict[str, object], folder: Path, typed: set[toml_text.KeyPath]) -> None:
+    """The same for drawn deposits: of cement, wherever a study or an arm of it has some, and of stages."""
+    for path, table in _tables_in(tables):
+        file = table.get("file") if path[-1:] == ("cement",) or path[-2:-1] == ("stage",) else None
+        if isinstance(file, str):
+            start = Path.cwd() if (*path, "file") in typed else folder
+            table["file"] = str((start / file).resolve())
+
+
+def _tables_in(value: object, path: toml_text.KeyPath = ()) -> Iterator[tuple[toml_text.KeyPath, dict[str, object]]]:
+    """All tables inside nested plain data, with their paths."""
+    if isinstance(value, dict):
+        yield path, value
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in inner:
+        yield from _tables_in(one, (*path, key))
+
+
 def _is_path(key: str, value: str) -> bool:
     """Scan and labels are files; what names a card is one if it ends in .toml."""
     return key in ("scan", "labels") or value.endswith(".toml")
@@ -329,6 +351,20 @@ def _together(problems: list[str]) -> str:
     if len(problems) == 1:
         return problems[0]
     return "\n  ".join([f"{len(problems)} problems:", *problems])
+
+
+def _shaped(cement: Cement, procedure: Procedure) -> Cement:
+    """Cement with the shape and viscosity that it takes where a study does not say."""
+    shape = cement.shape or default_shape(procedure.kind, cement.file)
+    return cement.model_copy(update={"shape": shape, "viscosity": cement.viscosity or default_viscosity(shape)})
+
+
+def _settled(event: Event, treated: str) -> Event:
+    """An event with its level, and its cement's shape and viscosity."""
+    told: dict[str, object] = {"level": event.level or treated}
+    if isinstance(event, TreatEvent):
+        told["cement"] = _shaped(event.cement, event.procedure)
+    return event.model_copy(update=told)
 
 
 def _blocks(phases: Iterable[Any]) -> tuple[Any, ...]:
@@ -426,6 +462,10 @@ def _check_supported(spec: StudySpec, place: toml_text.Place) -> None:
         value = getattr(specimen, key)
         if value is not None and not value.startswith("sample:") and not Path(value).is_file():
             raise StudyError(f"{place(('specimen', key))}: {key}: no such file: {value}")
+    for index, stage in enumerate(spec.stage):
+        if isinstance(stage, CementStage) and stage.file is not None and not Path(stage.file).is_file():
+            where = place(("cement", "file")) if spec.cement else place(("stage", index, "file"))
+            raise StudyError(f"{where}: file: no such file: {stage.file}")
 
 
 def _check_constants(spec: StudySpec, place: toml_text.Place) -> None:

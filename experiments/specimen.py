@@ -6,6 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kyphos.experiments.spec import StudySpec
 from kyphos.experiments.tables import CARD_REGIONS, Specimen
 
@@ -40,6 +43,16 @@ def build_mesh(spec: StudySpec) -> SegmentMesh:
         mesh = _parametric(spec.specimen, spec.mesh.element_size_mm)
     meshes.check_quality(mesh)
     return mesh
+
+
+def scanner_frame(spec: StudySpec) -> NDArray[np.float64]:
+    """Affine (4, 4), mm, from the mesh to the scanner; only if a deposit is drawn there, else the identity."""
+    from kyphos import meshes
+
+    drawn = any(getattr(stage, "file", None) is not None for stage in spec.body_stages)
+    if not drawn or spec.specimen.scan is None:
+        return np.eye(4)
+    return meshes.scan_frame(*scan_paths(spec), hu_line=_hu_line(spec.specimen))
 
 
 def bone_cards(specimen: Specimen) -> dict[str, str]:

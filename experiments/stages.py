@@ -6,33 +6,33 @@ outcomes that only it knows. Definitions: PHYSICS in ``docs/physics.md``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator
+from dataclasses import replace
 from itertools import pairwise
 from math import log
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kyphos import fem, materials, meshes
-from kyphos.errors import ConvergenceError, StudyError
-from kyphos.units import MM3_PER_ML, N_MM_PER_J
+from kyphos import fem, meshes
+from kyphos.errors import ConvergenceError
+from kyphos.units import N_MM_PER_J
 
-from . import plan
+from . import balloon, cementing, plan
 from .bench import (
     Bench,
     Controls,
+    carried_along,
     carried_n,
     current_force_n,
     drive_load,
     force_load,
     last,
     on_load_line,
-    rebased,
     to_force,
     with_cavities,
-    with_material,
 )
+from .walk import Ended, Running, Solved, passed
 
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
@@ -42,45 +42,9 @@ FRACTURE_ITERATIONS = 5.0  # of Newton's method, that a step of the right length
 FRACTURE_ACCURACY = 2e-4
 SLOWEST_LOSS = 0.05  # anterior loss per approach, both as shares of the body's height; less is taken for this
 UNLOADING_SHARE = 5e-4  # of the body's height, before force control takes over
-SEED_ML = 0.6  # volume of a deflated balloon with its channel
-SEED_RATIOS = np.array([1.0, 2.0, 1.0])  # its shape: twice as long, front to back, as wide
-INFLATION_STEPS = 12
-INTERFACE_CARD = "cement-bone-interface"
 STRENGTH_STEPS = 20
 STRENGTH_DROP = 0.03  # fall below the first maximum that ends a strength test
 REPORTED_CYCLES = (1, 2, 10, 100, 500, 5000, 20_000, 100_000)
-
-
-@dataclass(frozen=True)
-class Solved:
-    """One equilibrium of a stage, as it goes into the history.
-
-    ``pressure_mpa`` and ``volume_ml`` are those of the balloons (largest pressure, summed volume), NaN without one;
-    ``stiffness_n_per_mm`` is the secant of a load cycle, at its valley, NaN elsewhere; ``time_s`` how long a load has
-    been held, NaN while none is.
-    """
-
-    bench: Bench
-    equilibrium: fem.Equilibrium
-    load_n: float
-    cycle: int = 0
-    share: float = 1.0
-    pressure_mpa: float = float("nan")
-    volume_ml: float = float("nan")
-    stiffness_n_per_mm: float = float("nan")
-    time_s: float = float("nan")
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A finished stage: the bench, and outcomes (without the stage's name in them); of cycles, the last peak too."""
-
-    bench: Bench
-    outcomes: dict[str, float] = field(default_factory=dict)
-    peak: Bench | None = None
-
-
-Running = Generator[Solved, None, Ended]
 
 
 def run_stage(stage: plan.Stage, bench: Bench, controls: Controls) -> Running:
@@ -98,14 +62,6 @@ def run_stage(stage: plan.Stage, bench: Bench, controls: Controls) -> Running:
         bench = yield from wait(ended.bench, ended.bench.load, stage.duration_s, controls)
         ended = replace(ended, bench=bench)
     return ended
-
-
-def passed(bench: Bench, steps: Iterator[fem.Step]) -> Generator[Solved, None, Bench]:
-    """Pass steps on as history; returns the bench after the last."""
-    for step in steps:
-        bench = bench.after(step)
-        yield Solved(bench, step.equilibrium, carried_n(bench, step.equilibrium), share=step.share)
-    return bench
 
 
 # --- loading -------------------------------------------------------------------------------------------------------
@@ -210,130 +166,6 @@ def _anterior_loss(bench: Bench, intact_mm: float) -> float:
     return 1.0 - bench.heights_mm()["anterior"] / intact_mm
 
 
-# --- kyphoplasty ---------------------------------------------------------------------------------------------------
-
-
-def _reduce(stage: plan.ReduceStage, bench: Bench, controls: Controls) -> Running:
-    """Inflate balloons until each holds its volume, or the first one reaches the pressure limit."""
-    bench = yield from passed(bench, to_force(bench, stage.force_n, controls))
-    bench, centres = _insert_balloons(bench, stage)
-    load = force_load(bench, stage.force_n)
-    seeds = load.volume_mm3
-    wanted = np.full(len(centres), stage.balloon_volume_ml * MM3_PER_ML)
-    if np.any(wanted < seeds):
-        raise StudyError(
-            f"balloon_volume_ml={stage.balloon_volume_ml:g} is less than the deflated balloon, "
-            f"{seeds.max() / MM3_PER_ML:.2f} mL; try a larger one"
-        )
-    end = replace(load, volume_mm3=wanted)
-    settings = replace(controls.march, first=1.0 / INFLATION_STEPS, largest=1.0 / INFLATION_STEPS)
-    peak = 0.0
-    for step in fem.march(bench.structure, bench.state, load, end, controls.solver, settings):
-        if step.equilibrium.state.pressure_mpa.max() > stage.balloon_pressure_limit_mpa:
-            bench = yield from _to_pressure(bench, stage, step.equilibrium.state.pressure_mpa, controls)
-            break
-        bench = bench.after(step)
-        peak = max(peak, float(bench.state.pressure_mpa.max()))
-        yield _balloon_row(bench, step.equilibrium, step.share)
-    peak = max(peak, float(bench.state.pressure_mpa.max()))
-    volume = float(bench.structure.cavity_volumes(bench.state).sum()) / MM3_PER_ML
-    return Ended(bench, {"balloon_peak_pressure_mpa": peak, "balloon_volume_ml": volume})
-
-
-def _balloon_row(bench: Bench, found: fem.Equilibrium, share: float) -> Solved:
-    volume = float(found.evaluation.volume_mm3.sum()) / MM3_PER_ML
-    pressure = float(found.state.pressure_mpa.max())
-    return Solved(bench, found, carried_n(bench, found), share=share, pressure_mpa=pressure, volume_ml=volume)
-
-
-def _insert_balloons(bench: Bench, stage: plan.ReduceStage) -> tuple[Bench, Array]:
-    """Turn a seed of bone around each needle tip into a deflated balloon."""
-    centres = meshes.balloon_seeds(bench.body, stage.approach)
-    volumes = fem.cell_volumes(bench.structure.mesh, bench.state)
-    centroids = bench.points_mm[bench.mesh.cells].mean(axis=1)
-    allowed = bone_cells(bench)
-    moved = centres + _carried_along(bench, centres)
-    cavities, taken = [], np.zeros(len(bench.cavity), dtype=bool)
-    for i, centre in enumerate(moved):
-        free = allowed[~taken[allowed]]
-        cells, _ = meshes.select_volume(
-            centroids, volumes, centre, SEED_RATIOS, free, SEED_ML * MM3_PER_ML, bench.body.axes
-        )
-        taken[cells] = True
-        cavities.append(fem.Cavity(f"balloon_{i + 1}", cells))
-    skin = materials.load_card("balloon")
-    bench = with_material(bench, np.flatnonzero(taken), skin.law, skin.row())
-    bench = with_cavities(bench, tuple(cavities), np.zeros(len(cavities)))
-    return replace(bench, cavity=bench.cavity | taken), moved
-
-
-def _carried_along(bench: Bench, points: Array) -> Array:
-    """Displacement (k, 3) of the bone nearest to reference ``points`` (k, 3)."""
-    distance = np.linalg.norm(bench.mesh.points_mm[None] - points[:, None], axis=2)
-    return np.asarray(bench.state.displacement_mm[np.argmin(distance, axis=1)])
-
-
-def bone_cells(bench: Bench) -> Ids:
-    """Trabecular cells that hold neither cavity nor cement."""
-    names = np.array(bench.mesh.region_names)[bench.mesh.region]
-    trabecular = np.char.endswith(names.astype(str), ".trabecular")
-    return np.flatnonzero(trabecular & ~bench.cavity & (bench.cement_share == 0.0))
-
-
-def _pressure_load(bench: Bench, stage: plan.ReduceStage | plan.DeflateStage, pressure_mpa: Array) -> fem.Load:
-    load = force_load(bench, stage.force_n)
-    fixed, value = load.fixed.copy(), load.value.copy()
-    fixed[-len(pressure_mpa) :] = True
-    value[-len(pressure_mpa) :] = pressure_mpa
-    return replace(load, fixed=fixed, value=value)
-
-
-def _to_pressure(
-    bench: Bench, stage: plan.ReduceStage, beyond_mpa: Array, controls: Controls
-) -> Generator[Solved, None, Bench]:
-    """From the last step below the limit to where the first balloon reaches it, under pressure control.
-
-    ``beyond_mpa`` (b,) are the pressures a volume step later; the others stop on their way there.
-    """
-    before = bench.state.pressure_mpa
-    first = int(np.argmax(beyond_mpa))
-    way = (stage.balloon_pressure_limit_mpa - before[first]) / (beyond_mpa[first] - before[first])
-    start = _pressure_load(bench, stage, before)
-    end = _pressure_load(bench, stage, before + way * (beyond_mpa - before))
-    for step in fem.march(bench.structure, bench.state, start, end, controls.solver, controls.march):
-        bench = bench.after(step)
-        yield _balloon_row(bench, step.equilibrium, 1.0)
-    return bench
-
-
-def _deflate(stage: plan.DeflateStage, bench: Bench, controls: Controls) -> Running:
-    """Take the balloons' skin away, let the pressure go under the preload; the cavity stays, empty."""
-    bench = yield from _without_skin(bench, stage, controls)
-    start = _pressure_load(bench, stage, bench.state.pressure_mpa)
-    end = _pressure_load(bench, stage, np.zeros(len(bench.structure.cavities)))
-    settings = replace(controls.march, first=0.1, largest=0.2)
-    for step in fem.march(bench.structure, bench.state, start, end, controls.solver, settings):
-        bench = bench.after(step)
-        yield _balloon_row(bench, step.equilibrium, step.share)
-    left_ml = float(bench.structure.cavity_volumes(bench.state).sum()) / MM3_PER_ML
-    bench = with_cavities(bench, (), np.zeros(0))
-    bench = replace(bench, load=force_load(bench, stage.force_n))
-    bench = yield from passed(bench, to_force(bench, stage.force_n, controls))
-    return Ended(bench, {"cavity_volume_ml": left_ml})
-
-
-def _without_skin(bench: Bench, stage: plan.DeflateStage, controls: Controls) -> Generator[Solved, None, Bench]:
-    """The same cavities held open by pressure alone: what is in them is stress-free, so that nothing draws them in."""
-    empty = materials.load_card("void")
-    cells = np.concatenate([cavity.cells for cavity in bench.structure.cavities])
-    bench = rebased(with_material(bench, cells, empty.law, empty.row()), cells)
-    load = replace(force_load(bench, stage.force_n), volume_mm3=bench.structure.cavity_volumes(bench.state))
-    step = fem.settle(bench.structure, bench.state, load, load, controls.solver, controls.march)
-    bench = bench.after(step)
-    yield _balloon_row(bench, step.equilibrium, 0.0)
-    return bench
-
-
 # --- cement --------------------------------------------------------------------------------------------------------
 
 
@@ -343,54 +175,11 @@ def _cement(stage: plan.CementStage, bench: Bench, controls: Controls) -> Runnin
     Balloons that were not deflated hold the shape until the cement has set, and go then.
     """
     bench = yield from passed(bench, to_force(bench, stage.force_n, controls))
-    share = _cement_shares(bench, stage)
-    added = share - bench.cement_share  # cement of an earlier treatment stays as it is
-    cells = np.flatnonzero(added > 0.0)
-    volumes = fem.cell_volumes(bench.structure.mesh, bench.state)
-    placed = float(added @ volumes) / MM3_PER_ML
-    bench = _with_cement(bench, stage, cells, share)
-    bench = with_cavities(rebased(bench, cells), (), np.zeros(0))
-    bench = replace(bench, cement_share=share)
+    tips = meshes.needle_tips(bench.body, stage.approach, **stage.needle)
+    cemented = cementing.inject(bench, stage, tips + carried_along(bench, tips))
+    bench = with_cavities(cemented.bench, (), np.zeros(0))
     bench = yield from passed(bench, to_force(bench, stage.force_n, controls))
-    return Ended(bench, {"cement_volume_ml": placed})
-
-
-def _with_cement(bench: Bench, stage: plan.CementStage, cells: Ids, share: Array) -> Bench:
-    """Give ``cells`` the cement, and those of its rim, where the study asks for it, an interface that may let go."""
-    sizes = np.cbrt(fem.cell_volumes(bench.structure.mesh, bench.state)[cells])
-    law, rows = materials.cement_parameters(stage.card, share[cells], ~bench.cavity[cells], sizes)
-    filled = with_material(bench, cells, law, rows)
-    if stage.interface == "bonded":
-        return filled
-    rim = meshes.cement_rim(bench.points_mm, bench.mesh.cells, share, ~bench.cavity)
-    new = np.isin(rim.cells, cells)  # what was placed before stays as it is
-    rim = meshes.Rim(rim.cells[new], rim.normals[new], rim.lengths_mm[new])
-    given = rows[np.searchsorted(cells, rim.cells)]
-    return with_material(
-        filled,
-        rim.cells,
-        *materials.interface_parameters(INTERFACE_CARD, (law, given), share[rim.cells], rim.normals, rim.lengths_mm),
-    )
-
-
-def _cement_shares(bench: Bench, stage: plan.CementStage) -> Array:
-    """(m,) volume fraction of cement: the cavities first, then the bone around them."""
-    volumes = fem.cell_volumes(bench.structure.mesh, bench.state)
-    centroids = bench.points_mm[bench.mesh.cells].mean(axis=1)
-    seeds = meshes.balloon_seeds(bench.body, stage.approach)
-    centres = seeds + _carried_along(bench, seeds)
-    share = bench.cement_share.copy()
-    missing = stage.volume_ml * MM3_PER_ML
-    cavity = np.flatnonzero(bench.cavity & (share == 0.0))
-    inside = float(volumes[cavity].sum())
-    if stage.shape == "bolus" and cavity.size:
-        cells, fraction = meshes.select_volume(centroids, volumes, centres, np.ones(3), cavity, min(missing, inside))
-        share[cells] = fraction
-        missing -= min(missing, inside)
-    if missing > 1e-9:
-        cells, fraction = meshes.select_volume(centroids, volumes, centres, np.ones(3), bone_cells(bench), missing)
-        share[cells] = fraction
-    return share
+    return Ended(bench, cemented.outcomes)
 
 
 # --- cycling -------------------------------------------------------------------------------------------------------
@@ -472,14 +261,24 @@ def _strength(stage: plan.MeasureStage, bench: Bench, controls: Controls) -> flo
     return largest
 
 
-_WAITING = ("load", "unload", "fracture", "reduce", "deflate", "cement", "test")  # duration_s follows the action
+_WAITING = (
+    "load",
+    "unload",
+    "fracture",
+    "posture",
+    "reduce",
+    "deflate",
+    "cement",
+    "test",
+)  # duration_s follows the action
 _KINDS: dict[str, Callable[..., Running]] = {
     "load": _load,
     "hold": _hold,
     "unload": _unload,
     "fracture": _fracture,
-    "reduce": _reduce,
-    "deflate": _deflate,
+    "posture": balloon.lie_down,
+    "reduce": balloon.reduce,
+    "deflate": balloon.deflate,
     "cement": _cement,
     "cycle": _cycle,
     "test": _test,

@@ -15,7 +15,9 @@ SMALLEST_FORCE_N = 5.0
 
 Kind = Literal["kyphoplasty", "vertebroplasty", "none"]
 Approach = Literal["bipedicular", "unipedicular"]
-Shape = Literal["bolus", "interdigitated"]
+Device = Literal["balloon", "directional-balloon", "high-pressure-balloon", "expander"]
+Shape = Literal["bolus", "interdigitated", "bridging", "unilateral", "separate", "file"]
+Viscosity = Literal["low", "high"]
 Interface = Literal["bonded", "debonding"]
 Method = Literal["jump", "direct"]
 Bone = Literal["normal", "osteopenic", "osteoporotic", "severe"]
@@ -25,11 +27,44 @@ Ends = Literal["slide", "stick"]
 Strains = Literal["engineering", "logarithmic"]
 
 
+PRESSURE_MPA: dict[Device, tuple[float, float]] = {
+    "balloon": (2.0, 2.8),
+    "directional-balloon": (2.0, 2.8),
+    "high-pressure-balloon": (4.8, 4.9),
+    "expander": (3.0, 3.1),
+}
+"""Device -> pressure at which inflation usually stops, and the one it is rated for.
+
+Balloons: stops at 200-300 psi, made for 400, or 700 (B23 of the evidence, recalled). The balloon that opens an
+expander: 30 bar (assumed).
+"""
+
+
 def _zero_or_a_real_force(value: float) -> float:
-    """Refuse forces between zero and a few newtons: they are kilonewtons, typed as newtons."""
-    if 0.0 < value < SMALLEST_FORCE_N:
+    """Refuse forces of less than a few newtons: they are kilonewtons, typed as newtons."""
+    if 0.0 < abs(value) < SMALLEST_FORCE_N:
         raise ValueError(f"must be 0 or at least {SMALLEST_FORCE_N:g} N")
     return value
+
+
+def pressure_of_device(raw: object) -> object:
+    """Where a table names no pressure limit, give it that of its device."""
+    if not isinstance(raw, dict) or "balloon_pressure_limit_mpa" in raw:
+        return raw
+    known = [stop for device, (stop, _) in PRESSURE_MPA.items() if device == raw.get("device", "balloon")]
+    return {**raw, "balloon_pressure_limit_mpa": known[0]} if known else raw
+
+
+def check_pressure(device: Device, limit_mpa: float) -> None:
+    """Refuse (ValueError) more pressure than a device is rated for."""
+    rated = PRESSURE_MPA[device][1]
+    if limit_mpa > rated:
+        stronger = [name for name, (_, most) in PRESSURE_MPA.items() if most >= limit_mpa]
+        hint = f", or device = {stronger[0]!r}" if stronger else ""
+        raise ValueError(
+            f"balloon_pressure_limit_mpa = {limit_mpa:g} is more than a {device} is rated for; "
+            f"allowed: up to {rated:g} MPa{hint}"
+        )
 
 
 Number = Annotated[float, Strict(), AllowInfNan(False)]
@@ -274,24 +309,93 @@ class Fracture(Table):
     offset_anterior_mm: Number = Field(default=10.0, ge=-30, le=30, description="load line in front of the centre")
 
 
-class Procedure(Table):
+NEEDLE_SPREADS: dict[str, float] = {"bipedicular": 0.36, "unipedicular": 0.06}
+"""Default of ``needle_spread``: two needles astride the midline, or one close to it (assumed)."""
+
+
+class Needles(Table):
+    """Where the needles end: shares of the body's sizes, see ``kyphos.meshes.needle_tips``."""
+
+    approach: Approach = Field(default="bipedicular", description="two needles or one, each with its balloon")
+    needle_depth: Number = Field(default=0.58, ge=0, le=1, description="tip, share of depth from the posterior wall")
+    needle_spread: Number | None = Field(
+        default=None,
+        ge=-1,
+        le=1,
+        description="tip off the midline, share of half the width; default 0.36 (two), 0.06 (one, to the right)",
+    )
+    needle_height: Number = Field(default=0.5, ge=0, le=1, description="tip, share of height from below")
+
+    @model_validator(mode="after")
+    def _fill_spread(self) -> Self:
+        if self.needle_spread is None:
+            object.__setattr__(self, "needle_spread", NEEDLE_SPREADS[self.approach])
+        return self
+
+    @property
+    def needle(self) -> dict[str, float]:
+        """The three shares by the names that ``kyphos.meshes.needle_tips`` has for them."""
+        assert self.needle_spread is not None, "filled in above"
+        return {"depth": self.needle_depth, "spread": self.needle_spread, "height": self.needle_height}
+
+    def needles(self) -> dict[str, object]:
+        """The keys of this table alone, for a stage that takes them over."""
+        return {key: getattr(self, key) for key in Needles.model_fields}
+
+
+class Procedure(Needles):
     """What is done to the fractured vertebra, and under which preload."""
 
     kind: Kind = Field(default="kyphoplasty", description="the procedure; none = the fracture stays untreated")
     preload_n: Force = Field(default=100.0, ge=0, le=3000, description="compression during treatment and measurement")
-    approach: Approach = Field(default="bipedicular", description="two balloons or one")
+    device: Device = Field(default="balloon", description="what lifts; an expander leaves a cage of metal behind")
     balloon_volume_ml: Number = Field(default=4.0, ge=0.1, le=10, description="target volume of each balloon")
-    balloon_pressure_limit_mpa: Number = Field(default=2.0, ge=0.05, le=5, description="inflation stops here")
+    balloon_pressure_limit_mpa: Number = Field(
+        default=2.0, ge=0.05, le=5, description="inflation stops here; default by device"
+    )
     deflate: Annotated[bool, Strict()] = Field(default=True, description="remove the balloons before cementing")
+    posture_n: Force | None = Field(
+        default=None, ge=-500, le=3000, description="load while lying prone, until the cement has set; traction is < 0"
+    )
+
+    _pressure = model_validator(mode="before")(pressure_of_device)
+
+    @model_validator(mode="after")
+    def _within_ratings(self) -> Self:
+        check_pressure(self.device, self.balloon_pressure_limit_mpa)
+        return self
 
 
-class Cement(Table):
+class Filling(Table):
+    """How the cement finds its place."""
+
+    viscosity: Viscosity | None = Field(
+        default=None,
+        description="low follows weak and broken bone, high stays compact; default low (interdigitated), high (others)",
+    )
+    leak: Annotated[bool, Strict()] = Field(default=False, description="whether cement may cross the wall")
+    file: str | None = Field(default=None, description="drawn deposit: label map (NIfTI), or closed surface (STL, ...)")
+
+    @model_validator(mode="after")
+    def _agree_on_file(self) -> Self:
+        shape = getattr(self, "shape", None)
+        if self.file is not None and shape not in (None, "file"):
+            raise ValueError(f'file is given, and shape = {shape!r}; remove one of the two, or set shape = "file"')
+        if self.file is None and shape == "file":
+            raise ValueError('shape = "file" needs the key file: a label map (.nii.gz) or a closed surface (.stl)')
+        if self.file is not None and self.leak:
+            raise ValueError("leak does not apply to a drawn deposit; remove leak or file")
+        return self
+
+
+class Cement(Filling):
     """What is injected, how much and where it goes."""
 
     card: str = Field(default="pmma", min_length=1, description="material card of the cement")
     volume_ml: Number = Field(default=6.0, ge=0.1, le=30, description="injected volume")
     shape: Shape | None = Field(
-        default=None, description="default: bolus (kyphoplasty), interdigitated (vertebroplasty)"
+        default=None,
+        description="where it goes; default bolus (kyphoplasty), interdigitated (vertebroplasty), file if one is given",
     )
     interface: Interface = Field(default="bonded", description="to bone: tied for good, or it may let go")
 

@@ -12,9 +12,9 @@ from typing import Any, Protocol, TypeVar
 from kyphos import fem, meshes
 
 from .bench import Controls
-from .stages import Solved
 from .store import Arrays, Checkpoint, HistoryRow, Outcome
 from .tables import Solver
+from .walk import Solved
 
 Outcomes = dict[str, Outcome]
 End = TypeVar("End")

@@ -17,7 +17,7 @@ from .elements import ELEMENTS, Element
 from .linear import DirectSolver, LaggedDirectSolver, LinearSolver, SolverRecord
 from .loads import FACES, boundary_faces, pressure_forces, traction_forces
 from .march import MarchSettings, Step, march, settle
-from .measure import cauchy_stress, cell_volumes, reactions, von_mises
+from .measure import cauchy_stress, cell_volumes, reactions, stress_work, von_mises
 from .multigrid import AutomaticSolver, MultigridSolver
 from .newton import Equilibrium, NewtonSettings, solve_equilibrium
 from .process import tuned_process
@@ -76,6 +76,7 @@ __all__ = [
     "solve_equilibrium",
     "solve_static",
     "solve_ties",
+    "stress_work",
     "traction_forces",
     "tuned_process",
     "use_threads",

@@ -39,6 +39,12 @@ def reactions(structure: Structure, evaluation: Evaluation, state: State) -> Arr
     return np.concatenate([slopes.T @ evaluation.force_n, evaluation.volume_mm3])
 
 
+def stress_work(mesh: Discretisation, before: Evaluation, after: Evaluation) -> Array:
+    """(m,) work of the stress in every cell from one evaluated state to the next, N mm: trapezoid rule for T : dE."""
+    mean = 0.5 * (before.response.stress + after.response.stress)
+    return np.asarray(np.einsum("mq,mqi,mqi->m", mesh.weight, mean, after.strain - before.strain))
+
+
 def cauchy_stress(mesh: Discretisation, state: State, stress: Array) -> Array:
     """Cauchy stress (m, q, 6) MPa from the stress conjugate to log strain.
 

@@ -11,6 +11,7 @@ from .assign import (
     ELEMENT_LENGTH,
     bone_field,
     bone_rows,
+    cage_parameters,
     card_rows,
     cement_parameters,
     interface_parameters,
@@ -19,8 +20,16 @@ from .assign import (
 from .data import BONE_CLASSES, DATA_KINDS, DataKind
 from .disc import degenerated
 from .field import Block, MaterialField, Response
+from .flow import (
+    CAVITY_SLOWNESS,
+    bone_volume_fraction,
+    front_slowness,
+    relative_permeability,
+    wall_permeability,
+)
 from .lab import spent_life
 from .laws import (
+    BALLOON_SKIN,
     BONDED_INTERFACE,
     BRITTLE_CEMENT,
     CRUSHABLE_BONE,
@@ -57,9 +66,11 @@ from .point import Drive, drive, drive_uniaxial
 from .quality import hu_line, vbmd_of_bone, vbmd_of_t_score
 
 __all__ = [
+    "BALLOON_SKIN",
     "BONDED_INTERFACE",
     "BONE_CLASSES",
     "BRITTLE_CEMENT",
+    "CAVITY_SLOWNESS",
     "CRUSHABLE_BONE",
     "DATA_KINDS",
     "DEFAULT_CARDS",
@@ -85,6 +96,8 @@ __all__ = [
     "Variable",
     "bone_field",
     "bone_rows",
+    "bone_volume_fraction",
+    "cage_parameters",
     "card_from_table",
     "card_rows",
     "cards_by_group",
@@ -96,6 +109,7 @@ __all__ = [
     "describe_library",
     "drive",
     "drive_uniaxial",
+    "front_slowness",
     "hu_line",
     "interdigitated",
     "interface_parameters",
@@ -104,8 +118,10 @@ __all__ = [
     "parse_card",
     "plastic_bone",
     "plasticity_by_table",
+    "relative_permeability",
     "spent_life",
     "usage",
     "vbmd_of_bone",
     "vbmd_of_t_score",
+    "wall_permeability",
 ]

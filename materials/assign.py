@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kyphos.errors import MaterialError
-from kyphos.units import MG_PER_G
+from kyphos.units import MG_PER_G, MM3_PER_ML
 
 from .field import Block, MaterialField
-from .laws import BONDED_INTERFACE, CRUSHABLE_BONE, Floats, Law
+from .laws import BONDED_INTERFACE, CRUSHABLE_BONE, LINEAR_ELASTIC, Floats, Law
 from .library import PLASTIC_BONE, SCALED_UNITS, Card, interdigitated, load_card
 
 ELEMENT_LENGTH = "element_length_mm"
@@ -288,6 +288,27 @@ def cement_parameters(
     card.law.check(rows)
     card.law.pack(rows)
     return card.law, rows
+
+
+def cage_parameters(cage: Card | str, volume_ml: float) -> tuple[Law, Floats]:
+    """Law and parameters (p,) of the cells over which a cage of metal is smeared.
+
+    Their modulus is that of the metal times its share of ``volume_ml`` (of all these cells), which keeps the stiffness
+    of the wall whatever the cells' size, times the share that a lattice of struts, which bend, has of it.
+
+    Raises
+    ------
+    MaterialError
+        The card is no cage, or its metal does not fit into the volume.
+    """
+    card = _card(cage)
+    if card.kind != "Cage":
+        raise MaterialError(f"card {card.name!r} is {card.kind}; a Cage card is needed")
+    share = card["metal_volume_mm3"] / (MM3_PER_ML * volume_ml)
+    if share >= 1.0:
+        raise MaterialError(f"card {card.name!r}: its metal does not fit into {volume_ml:g} mL; try a larger balloon")
+    modulus = share * card["lattice_share"] * card["youngs_modulus_mpa"]
+    return LINEAR_ELASTIC, LINEAR_ELASTIC.row(youngs_modulus_mpa=modulus, poisson_ratio=card["poisson_ratio"])
 
 
 def interface_parameters(

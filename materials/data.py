@@ -72,6 +72,12 @@ DATA_KINDS: dict[str, DataKind] = {
             "kyphos.materials.degenerated",
         ),
         DataKind(
+            "Cage",
+            "a cage of metal around a cavity, smeared over the cells of its wall",
+            {"youngs_modulus_mpa": "MPa", "poisson_ratio": "1", "metal_volume_mm3": "mm3", "lattice_share": "1"},
+            "[procedure] device",
+        ),
+        DataKind(
             "BoneQuality",
             "mean trabecular density (QCT) by name, and the straight line from T-score to density",
             {
@@ -86,6 +92,19 @@ DATA_KINDS: dict[str, DataKind] = {
             "density (QCT, mg/cm3) = slope x HU + offset",
             {"slope_mg_per_cc_per_hu": "mg/cm3/HU", "offset_mg_per_cc": "mg/cm3"},
             "[specimen] hu_calibration",
+        ),
+        DataKind(
+            "CementFlow",
+            "pore space, relative permeability, and what viscosity makes of it",
+            {
+                "tissue_mineral_density_g_per_cc": "g/cm3",
+                "reference_volume_fraction": "1",
+                "broken_gain": "1",
+                "exponent_low_viscosity": "1",
+                "exponent_high_viscosity": "1",
+                "wall_permeability_ratio": "1",
+            },
+            "the cement stage",
         ),
     )
 }

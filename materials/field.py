@@ -15,6 +15,8 @@ from kyphos.threads import chunks, everybody
 
 from .laws import Floats, Law
 
+STRAINS = ("plastic_strain", "creep_strain", "kelvin_strain")
+"""History variables that are inelastic strains: six components, or several times six."""
 STATUS = {0: "ok", 1: "strain or state is not finite", 2: "the local equations have no solution"}
 
 
@@ -179,6 +181,24 @@ class MaterialField:
         for block, place in known:
             values[block.cells] = state[block.cells, :, place]
         return values[..., 0] if width == 1 else values
+
+    def inelastic_strain(self, state: Floats) -> Floats:
+        """Strain (m, q, 6) that sudden unloading would leave: plastic, creep and Kelvin strain together."""
+        total = np.zeros((self.n_cells, self.n_points, 6))
+        for block in self.blocks:
+            for name in STRAINS:
+                if (place := block.law.place(name)) is not None:
+                    parts = state[block.cells, :, place]
+                    total[block.cells] += parts.reshape(*parts.shape[:2], -1, 6).sum(axis=2)
+        return total
+
+    @property
+    def remembers(self) -> NDArray[np.bool_]:
+        """(m,) whether a cell's law has a history; without one all work is stored."""
+        memory = np.zeros(self.n_cells, dtype=bool)
+        for block in self.blocks:
+            memory[block.cells] = block.law.state_size > 0
+        return memory
 
     def replace(self, cells: ArrayLike, law: Law, parameters: ArrayLike) -> MaterialField:
         """A new field in which `cells` have another law or other constants; follow with `carry_state`."""

@@ -280,6 +280,20 @@ Polyconvex, so a mesh of it stays stable however far it is stretched; E = 2 mu a
     kernel=hyperelastic.foam_batch,
 )
 
+BALLOON_SKIN = Law(
+    name="BalloonSkin",
+    meaning="""Foam with tension-only fibres along x, y and z: W = mu/2 (I1 - 3 - 2 ln J) + sum of k_a/6 <C_aa - 1>^3.
+Polyconvex as the foam is. Fibres are slack at rest; their energy grows with the sixth power of the stretch, so that
+whatever has grown most grows least from there on.""",
+    parameters=(
+        _modulus("shear_modulus_mpa", "shear modulus mu of the foam at rest"),
+        *(Parameter(f"fibre_{a}_mpa", "MPa", 0.0, 1e4, f"k of the fibres along {a}") for a in "xyz"),
+    ),
+    state=(),
+    pack=_pack_plain,
+    kernel=hyperelastic.skin_batch,
+)
+
 J2_PLASTICITY = Law(
     name="J2Plasticity",
     meaning="Von Mises plasticity with linear isotropic and kinematic (Prager) hardening, radial return.",
@@ -554,6 +568,7 @@ LAWS: dict[str, Law] = {
         TRANSVERSELY_ISOTROPIC,
         MOONEY_RIVLIN,
         FOAM,
+        BALLOON_SKIN,
         J2_PLASTICITY,
         NORTON_CREEP,
         CRUSHABLE_BONE,

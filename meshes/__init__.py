@@ -3,10 +3,12 @@
 if __name__ != "kyphos.meshes":
     raise ImportError("import kyphos.meshes, not meshes: two copies of a class would not match")
 
-from kyphos.meshes.cement import Rim, balloon_seeds, cement_rim, select_volume
+from kyphos.meshes.cement import Rim, cement_rim, needle_tips, select_volume
+from kyphos.meshes.cement_file import DrawnDeposit, read_deposit
 from kyphos.meshes.coupons import box_coupon, round_coupon
 from kyphos.meshes.density import density_field
-from kyphos.meshes.image import Labels, Scan, body_from_ct, read_scan, sample_ct
+from kyphos.meshes.deposit import deposit_facts, leak_facts
+from kyphos.meshes.image import Labels, Scan, body_from_ct, read_scan, sample_ct, scan_frame
 from kyphos.meshes.io import read_vtu, read_vtu_mesh, write_grid, write_vtu
 from kyphos.meshes.model import (
     Body,
@@ -17,6 +19,7 @@ from kyphos.meshes.model import (
     gauge_height_mm,
     mesh_hash,
 )
+from kyphos.meshes.placement import Deposit, Ground, Wall, body_wall, check_tips, place_as, place_cement
 from kyphos.meshes.quality import check_quality, scaled_jacobian
 from kyphos.meshes.vertebra import LEVELS, BodyDimensions, build_body, default_dimensions, random_dimensions
 from kyphos.meshes.voxels import VoxelImage, voxel_image, voxel_mesh
@@ -25,31 +28,43 @@ __all__ = [
     "LEVELS",
     "Body",
     "BodyDimensions",
+    "Deposit",
+    "DrawnDeposit",
     "Gauge",
+    "Ground",
     "Labels",
     "Rim",
     "Scan",
     "SegmentMesh",
     "VoxelImage",
-    "balloon_seeds",
+    "Wall",
     "body_from_ct",
+    "body_wall",
     "box_coupon",
     "build_body",
     "cell_centroids_mm",
     "cell_volumes_mm3",
     "cement_rim",
     "check_quality",
+    "check_tips",
     "default_dimensions",
     "density_field",
+    "deposit_facts",
     "gauge_height_mm",
+    "leak_facts",
     "mesh_hash",
+    "needle_tips",
+    "place_as",
+    "place_cement",
     "random_dimensions",
+    "read_deposit",
     "read_scan",
     "read_vtu",
     "read_vtu_mesh",
     "round_coupon",
     "sample_ct",
     "scaled_jacobian",
+    "scan_frame",
     "select_volume",
     "voxel_image",
     "voxel_mesh",

@@ -12,22 +12,42 @@ from kyphos.meshes.model import Body, Floats, Ints, cell_volumes_mm3
 from kyphos.units import MM3_PER_ML
 
 Approach = Literal["bipedicular", "unipedicular"]
-
-# Balloon centres as shares of width, depth and height from the body's centroid (right, anterior, superior):
-# both sides of the midline for two pedicles, near the centre for one, slightly anterior (assumed).
-_SEEDS: dict[str, list[tuple[float, float, float]]] = {
-    "bipedicular": [(-0.18, 0.08, 0.0), (0.18, 0.08, 0.0)],
-    "unipedicular": [(0.03, 0.10, 0.0)],
-}
+_SIDES: dict[str, tuple[float, ...]] = {"bipedicular": (-1.0, 1.0), "unipedicular": (1.0,)}
 
 
-def balloon_seeds(body: Body, approach: Approach) -> Floats:
-    """Centres (c, 3) of the balloons in mm, reference configuration; MeshError for an unknown approach."""
-    if approach not in _SEEDS:
+def needle_tips(body: Body, approach: Approach, depth: float, spread: float, height: float) -> Floats:
+    """Where needles through the pedicles end, in the reference configuration.
+
+    Parameters
+    ----------
+    body
+        The treated body. Its box is centred on the centroid, and as large as its width, depth and height.
+    approach
+        Two needles, the left one first, or one.
+    depth
+        Share of the body's depth from the posterior wall.
+    spread
+        Share of half the width from the midline; of one needle to the right, or to the left if negative.
+    height
+        Share of the body's height from the inferior endplate.
+
+    Returns
+    -------
+    (c, 3) tips, mm.
+
+    Raises
+    ------
+    MeshError
+        The approach is unknown, or a share is not finite.
+    """
+    if approach not in _SIDES:
         raise MeshError(f"approach {approach!r} is unknown; use 'bipedicular' or 'unipedicular'")
+    if not np.isfinite([depth, spread, height]).all():
+        raise MeshError(f"depth {depth}, spread {spread}, height {height} of a needle must be finite shares")
     sizes = np.array([body.width_mm, body.depth_mm, body.height_mm])
-    seeds: Floats = body.centre_mm + (np.array(_SEEDS[approach]) * sizes) @ body.axes
-    return seeds
+    shares = np.array([[0.5 * side * spread, depth - 0.5, height - 0.5] for side in _SIDES[approach]])
+    tips: Floats = body.centre_mm + (shares * sizes) @ body.axes
+    return tips
 
 
 def select_volume(
@@ -87,7 +107,8 @@ class Rim(NamedTuple):
     lengths_mm: Floats
 
 
-_FACES = np.array([(0, 3, 2, 1), (4, 5, 6, 7), (0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7)])
+FACES = np.array([(0, 3, 2, 1), (4, 5, 6, 7), (0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7)])
+"""(6, 4) corners of a hexahedron's faces, counter-clockwise seen from outside."""
 
 
 def cement_rim(points_mm: Floats, cells: Ints, share: Floats, bone: NDArray[np.bool_]) -> Rim:
@@ -104,9 +125,8 @@ def cement_rim(points_mm: Floats, cells: Ints, share: Floats, bone: NDArray[np.b
     share, bone
         (m,) cement volume fraction of each cell, and whether a cell without cement is bone (not a void).
     """
-    corners = points_mm[cells[:, _FACES]]  # (m, 6, 4, 3)
-    areas = 0.5 * np.cross(corners[:, :, 2] - corners[:, :, 0], corners[:, :, 3] - corners[:, :, 1])
-    beside = _neighbours(cells)
+    areas = face_areas_mm2(points_mm, cells)
+    beside = cell_neighbours(cells)
     other = np.where(beside >= 0, share[beside], share[:, None])
     to_bone = (beside >= 0) & bone[beside] & (other == 0.0) & (share[:, None] > 0.0)
     ids = np.flatnonzero(to_bone.any(axis=1))
@@ -121,15 +141,21 @@ def cement_rim(points_mm: Floats, cells: Ints, share: Floats, bone: NDArray[np.b
     return Rim(ids, normals, cell_volumes_mm3(points_mm, cells[ids]) / projected)
 
 
-def _neighbours(cells: Ints) -> Ints:
-    """(m, 6) cell behind each face of `_FACES`, -1 where there is none."""
-    keys = np.sort(cells[:, _FACES].reshape(-1, 4), axis=1)
+def face_areas_mm2(points_mm: Floats, cells: Ints) -> Floats:
+    """Outward area vectors (m, 6, 3) of the faces of hexahedra (m, 8), in the order of `FACES`."""
+    corners = points_mm[cells[:, FACES]]
+    return np.asarray(0.5 * np.cross(corners[:, :, 2] - corners[:, :, 0], corners[:, :, 3] - corners[:, :, 1]))
+
+
+def cell_neighbours(cells: Ints) -> Ints:
+    """(m, 6) cell behind each face of `FACES`, -1 where there is none."""
+    keys = np.sort(cells[:, FACES].reshape(-1, 4), axis=1)
     _, face = np.unique(keys, axis=0, return_inverse=True)
     face = face.ravel()
-    owner = np.repeat(np.arange(len(cells)), len(_FACES))
+    owner = np.repeat(np.arange(len(cells)), len(FACES))
     both = np.bincount(face, weights=owner).astype(np.int64)  # of a face: the sum of its owners
     twice = np.bincount(face) == 2
-    return np.where(twice[face], both[face] - owner, -1).reshape(-1, len(_FACES))
+    return np.where(twice[face], both[face] - owner, -1).reshape(-1, len(FACES))
 
 
 def _check(volumes: Floats, target_mm3: float, ratios: Floats) -> None:

@@ -92,8 +92,8 @@ def read_scan(
     without a vertebral body or upside down.
     """
     numbers = numbers or Labels()
-    density, affine = _read_nifti(Path(image))
-    marks, label_affine = _read_nifti(Path(labels))
+    density, affine = read_nifti(Path(image))
+    marks, label_affine = read_nifti(Path(labels))
     if density.shape != marks.shape:
         shapes = f"{density.shape} and {marks.shape} voxels"
         raise DataError(f"{image} and {labels} have {shapes}; resample one onto the other")
@@ -134,6 +134,17 @@ def body_from_ct(
     return _sample_density(mesh, scan, shape, numbers)
 
 
+def scan_frame(
+    image: str | Path, labels: str | Path, numbers: Labels | None = None, *, hu_line: tuple[float, float] | None = None
+) -> Floats:
+    """Affine (4, 4), mm, from the mesh that `body_from_ct` makes of a scan to the coordinates of the scanner."""
+    numbers = numbers or Labels()
+    scan = _cropped(read_scan(image, labels, numbers, hu_line=hu_line), numbers)
+    frame = np.eye(4)
+    frame[:3, 3] = scan_shape(scan, numbers).origin_mm
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ frame if scan.turned else frame
+
+
 def sample_ct() -> tuple[Path, Path]:
     """Image and label map of the sample specimen, an osteoporotic L2 (VerSe 004, CC BY-SA)."""
     folder = Path(str(files("kyphos.meshes"))) / "sample" / "verse004_L2"
@@ -143,8 +154,8 @@ def sample_ct() -> tuple[Path, Path]:
 # --- reading -----------------------------------------------------------------------------------------------
 
 
-def _read_nifti(path: Path) -> tuple[Floats, Floats]:
-    """Voxels and affine of a NIfTI file in the closest RAS+ order."""
+def read_nifti(path: Path) -> tuple[Floats, Floats]:
+    """Voxels (i, j, k) and affine (4, 4) of a NIfTI file in the closest RAS+ order; DataError if it is unfit."""
     if not path.is_file():
         raise DataError(f"{path} does not exist; give a NIfTI file (.nii or .nii.gz)")
     try:

@@ -107,6 +107,25 @@ def read_vtu_mesh(path: str | Path) -> tuple[Floats, dict[str, Ints], dict[str, 
     return np.asarray(grid.points, dtype=np.float64), cells, dict(grid.cell_data_dict)
 
 
+SURFACES = (".stl", ".ply", ".obj", ".off")
+"""Formats of surfaces made of triangles."""
+
+
+def read_surface(path: str | Path) -> tuple[Floats, Ints]:
+    """Points (n, 3) and triangles (t, 3) of a surface, in one of the formats `SURFACES`.
+
+    Raises DataError for a missing, unreadable or differently named file, or one without triangles.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SURFACES:
+        raise DataError(f"{path} has the suffix {path.suffix!r}; a surface is one of {', '.join(SURFACES)}")
+    grid = _read(path)
+    triangles = grid.cells_dict.get("triangle", np.empty((0, 3)))
+    if not len(triangles):
+        raise DataError(f"{path} holds no triangles; export the surface as triangles")
+    return np.asarray(grid.points, dtype=np.float64), np.asarray(triangles, dtype=np.int64)
+
+
 def write_grid(
     path: str | Path,
     points_mm: Floats,
@@ -138,11 +157,11 @@ def _sidecar(path: Path) -> Path:
 
 def _read(path: Path) -> meshio.Mesh:
     if not path.is_file():
-        raise DataError(f"{path} does not exist; give a .vtu file")
+        raise DataError(f"{path} does not exist; give a {path.suffix} file")
     try:
         return meshio.read(path)
     except (Exception, SystemExit) as error:  # meshio raises many classes, and exits on some files
-        raise DataError(f"{path} cannot be read as VTU ({error}); write it again") from error
+        raise DataError(f"{path} cannot be read as {path.suffix[1:].upper()} ({error}); write it again") from error
 
 
 def _as_list(value: object) -> object:

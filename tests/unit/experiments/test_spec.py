@@ -323,7 +323,7 @@ def test_every_physical_key_ends_in_its_unit_and_has_a_range_and_a_meaning():
         "offset_strain",
         "t_score",
     }
-    unitless |= {"soft_share", "load_ratio"}
+    unitless |= {"soft_share", "load_ratio", "needle_depth", "needle_spread", "needle_height"}
     for model in _models(StudySpec):
         for key, field in model.model_fields.items():
             if "float" in str(field.annotation) and key != "materials":  # whose cards have units and ranges

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kyphos.materials import (
+    BALLOON_SKIN,
     BONDED_INTERFACE,
     BRITTLE_CEMENT,
     CRUSHABLE_BONE,
@@ -43,6 +44,7 @@ EXAMPLES: dict[str, tuple[Law, Floats]] = {
     ),
     "mooney": (MOONEY_RIVLIN, load_card("nucleus").row()),
     "foam": (FOAM, load_card("void").row()),
+    "skin": (BALLOON_SKIN, np.array([0.3, 3.0, 2.0, 0.1])),
     "j2": (J2_PLASTICITY, np.array([250000.0, 0.25, 5.0, 62500.0, 20000.0])),
     "table": (plasticity_by_table(3, False), np.array([2500.0, 0.3, 0.0, 20.0, 0.01, 30.0, 0.05, 35.0])),
     "moving table": (plasticity_by_table(3, True), np.array([2500.0, 0.3, 0.0, 20.0, 0.01, 30.0, 0.05, 35.0])),

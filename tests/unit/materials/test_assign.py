@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kyphos.errors import MaterialError
-from kyphos.materials import CRUSHABLE_BONE, bone_field, bone_rows, load_card
+from kyphos.materials import CRUSHABLE_BONE, bone_field, bone_rows, cage_parameters, load_card
 
 NAMES = (
     "L1.trabecular",
@@ -125,3 +125,18 @@ def test_the_scaled_shell_follows_the_mean_of_its_vertebra(vbmd, modulus):
     assert row[0] == pytest.approx(modulus, rel=2e-3)
     with pytest.raises(MaterialError, match="'shell-scaled' needs vbmd"):
         bone_rows(load_card("shell-scaled"), [0.1], [1.0])
+
+
+def test_a_cage_keeps_the_stiffness_of_its_wall_whatever_the_cells():
+    """Modulus times volume is the metal's, times the share of a lattice."""
+    card = load_card("expander-cage")
+    for volume_ml in (1.0, 4.0):
+        law, row = cage_parameters("expander-cage", volume_ml)
+        assert law.name == "LinearElastic"
+        metal = card["youngs_modulus_mpa"] * card["metal_volume_mm3"] * card["lattice_share"]
+        assert row[0] * 1000.0 * volume_ml == pytest.approx(metal)
+    assert 100.0 < row[0] < 2500.0  # above crushed bone, below cement
+    with pytest.raises(MaterialError, match=r"its metal does not fit into 0\.1 mL"):
+        cage_parameters("expander-cage", 0.1)
+    with pytest.raises(MaterialError, match="card 'void' is Foam; a Cage card is needed"):
+        cage_parameters("void", 1.0)

@@ -152,3 +152,19 @@ def test_lab_rejects_bad_requests():
         drive_uniaxial(LINEAR_ELASTIC, ELASTIC, [0.0], axis="z")
     with pytest.raises(MaterialError, match="has no state"):
         drive_uniaxial(LINEAR_ELASTIC, ELASTIC, [0.0]).variable("damage")
+
+
+def test_inelastic_strain_is_what_sudden_unloading_leaves():
+    """Crushed bone: stress over the damaged stiffness is the strain less what `inelastic_strain` says."""
+    field = bench.points(CRUSHABLE_BONE, bench.BONE, 1)
+    state, strain = field.initial_state(), np.zeros((1, 1, 6))
+    for crush, wait_s in ((-0.004, 0.0), (-0.02, 0.0), (-0.02, 100.0)):
+        strain[0, 0, 2] = crush
+        done = field.update(strain, state, wait_s)
+        state = done.state
+    damage = field.state_field(state, "damage")[0, 0]
+    virgin = field.update(np.zeros((1, 1, 6)), field.initial_state()).tangent[0, 0]
+    elastic = np.linalg.solve((1.0 - damage) * virgin, done.stress[0, 0])
+    np.testing.assert_allclose(strain[0, 0] - field.inelastic_strain(state)[0, 0], elastic, atol=1e-12)
+    assert abs(field.inelastic_strain(state)[0, 0, 2]) > 0.005
+    assert mixed().remembers.tolist() == [True, False, True, False, True]

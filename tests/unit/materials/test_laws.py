@@ -8,6 +8,7 @@ import pytest
 
 from kyphos.errors import MaterialError
 from kyphos.materials import (
+    BALLOON_SKIN,
     FOAM,
     J2_PLASTICITY,
     LAWS,
@@ -56,7 +57,7 @@ def test_tangent_is_the_derivative_of_stress(name, path):
 
 @pytest.mark.parametrize("axis", range(6))
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-@pytest.mark.parametrize("name", ["mooney", "foam", "j2", "table", "moving table", "skewed bone"])
+@pytest.mark.parametrize("name", ["mooney", "foam", "skin", "j2", "table", "moving table", "skewed bone"])
 def test_tangent_in_pure_tension_compression_and_shear(name, axis, sign):
     law, row = bench.EXAMPLES[name]
     field = bench.points(law, row, 1)
@@ -143,6 +144,40 @@ def test_foam_uniaxial_matches_the_closed_form():
 def test_foam_at_rest_is_a_solid_without_lateral_coupling():
     done = drive(FOAM, FOAM.row(shear_modulus_mpa=0.03), np.zeros((1, 6)))
     np.testing.assert_allclose(done.tangent[0], np.diag([0.06] * 3 + [0.03] * 3), atol=1e-15)
+
+
+def test_skin_is_a_foam_whose_fibres_stiffen_along_their_axis_alone():
+    """T_y = mu (L^2 - 1) + k_y L^2 <L^2 - 1>^2: the fibres of no other axis are stretched, and none is pressed."""
+    stretch, row = (
+        np.array([0.5, 0.9, 1.2, 2.0, 3.0]),
+        BALLOON_SKIN.row(shear_modulus_mpa=0.3, fibre_x_mpa=5.0, fibre_y_mpa=0.03, fibre_z_mpa=7.0),
+    )
+    done = drive_uniaxial(BALLOON_SKIN, row, np.log(stretch), axis="yy")
+    longer = np.maximum(stretch**2 - 1.0, 0.0)
+    expected = 0.3 * (stretch**2 - 1.0) + 0.03 * stretch**2 * longer**2
+    np.testing.assert_allclose(done.stress[:, 1], expected, rtol=1e-9)
+    np.testing.assert_allclose(done.strain[:, [0, 2, 3, 4, 5]], 0.0, atol=1e-9)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-9, 1e-4, 9e-3, 1.1e-2, 0.3])
+def test_skin_stress_is_the_slope_of_its_energy(spread):
+    """Central differences of W, with principal strains that coincide, nearly coincide and lie apart."""
+    mu, fibres = 0.3, np.array([3.0, 2.0, 0.1])
+    field = bench.points(BALLOON_SKIN, np.array([mu, *fibres]), 1)
+    e = np.array([0.3, 0.3, 0.3, 0.0, 0.0, 0.0]) + spread * np.array([0.3, -0.2, 0.5, 0.4, 0.9, -0.7])
+
+    def energy(voigt_strain):
+        tensor = np.diag(voigt_strain[:3])
+        for k, (i, j) in enumerate(((0, 1), (1, 2), (0, 2))):
+            tensor[i, j] = tensor[j, i] = 0.5 * voigt_strain[3 + k]
+        values, vectors = np.linalg.eigh(tensor)
+        c = vectors @ np.diag(np.exp(2.0 * values)) @ vectors.T
+        longer = np.maximum(np.diag(c) - 1.0, 0.0)
+        return 0.5 * mu * (np.trace(c) - 3.0 - 2.0 * values.sum()) + (fibres * longer**3).sum() / 6.0
+
+    step = 1e-5 * np.eye(6)
+    slope = [(energy(e + one) - energy(e - one)) / 2e-5 for one in step]
+    np.testing.assert_allclose(field.update(e[None, None], field.initial_state()).stress[0, 0], slope, atol=1e-7)
 
 
 def least_nominal_stiffness(law, row, stretch):

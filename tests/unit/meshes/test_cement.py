@@ -22,7 +22,7 @@ def bone(l1):
 @pytest.mark.parametrize("target_mm3", [1e-3, 250.0, 6000.0])
 def test_volume_is_exact(l1, bone, target_mm3):
     centroids, volumes, allowed = bone
-    seeds = meshes.balloon_seeds(l1.bodies["L1"], "bipedicular")
+    seeds = meshes.needle_tips(l1.bodies["L1"], "bipedicular", 0.58, 0.36, 0.5)
     cells, fraction = meshes.select_volume(centroids, volumes, seeds, np.ones(3), allowed, target_mm3)
     assert volumes[cells] @ fraction == pytest.approx(target_mm3, rel=1e-12)
     assert (fraction[:-1] == 1).all()
@@ -55,10 +55,10 @@ def test_cells_are_ranked_by_the_ellipsoid():
 
 def test_two_balloons_lie_symmetric_and_inside(l1, bone):
     body = l1.bodies["L1"]
-    left, right = meshes.balloon_seeds(body, "bipedicular")
+    left, right = meshes.needle_tips(body, "bipedicular", 0.58, 0.36, 0.5)
     assert left[0] < body.centre_mm[0] < right[0]
     assert left[1] == right[1] > body.centre_mm[1]
-    (single,) = meshes.balloon_seeds(body, "unipedicular")
+    (single,) = meshes.needle_tips(body, "unipedicular", 0.58, 0.06, 0.5)
     assert abs(single[0] - body.centre_mm[0]) < 3.0
     centroids, volumes, allowed = bone
     cells, _ = meshes.select_volume(centroids, volumes, np.array([left, right]), np.ones(3), allowed, 2000.0)
@@ -82,7 +82,7 @@ def test_folded_cells_and_unknown_approaches_are_named(l1, bone):
     with pytest.raises(MeshError, match="folded"):
         meshes.select_volume(bone[0], -bone[1], np.zeros(3), np.ones(3), bone[2], 5.0)
     with pytest.raises(MeshError, match="'bipedicular' or 'unipedicular'"):
-        meshes.balloon_seeds(l1.bodies["L1"], "tripedicular")
+        meshes.needle_tips(l1.bodies["L1"], "tripedicular", 0.5, 0.3, 0.5)
 
 
 def cubes(counts=(3, 3, 3)):
