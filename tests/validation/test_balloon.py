@@ -58,16 +58,23 @@ def test_two_balloons_win_more_than_one(treated):
     assert treated()["restoration_anterior"] > treated("procedure.approach=unipedicular")["restoration_anterior"]
 
 
+def unlimited(vbmd):
+    """Two balloons of 2 mL that no limit stops short of what the bone asks for."""
+    limit = ("procedure.device=high-pressure-balloon", "procedure.balloon_pressure_limit_mpa=4.9")
+    return (f"specimen.vbmd_mg_per_cc={vbmd}", "procedure.balloon_volume_ml=2", *limit)
+
+
 @pytest.mark.parametrize("vbmd", [50, 80, 110])
 def test_pressure_and_energy_stay_within_bounds(vbmd, treated):
-    found = treated(f"specimen.vbmd_mg_per_cc={vbmd}")
+    found = treated(*unlimited(vbmd))
+    assert found["balloon_volume_ml"] == pytest.approx(4.0, rel=1e-6)
     assert 0.5 < found["balloon_peak_pressure_mpa"] < 3.0
     assert abs(found["balloon_energy_error"]) < 0.02
     assert abs(found["deflation_energy_error"]) < 0.02
 
 
 def test_denser_bone_needs_more_pressure(treated):
-    pressures = [treated(f"specimen.vbmd_mg_per_cc={vbmd}")["balloon_peak_pressure_mpa"] for vbmd in (50, 80, 110)]
+    pressures = [treated(*unlimited(vbmd))["balloon_peak_pressure_mpa"] for vbmd in (50, 80, 110)]
     assert pressures == sorted(pressures)
 
 
