@@ -29,13 +29,14 @@ PICTURED = ("cycled", "treated", "fractured")
 SUMMARY = {
     "restoration_anterior": "of the lost anterior height restored",
     "deflation_loss_anterior": "of the lift lost on deflation",
-    "retention_anterior": "of the restored height left",
-    "loss_anterior": "of the intact height lost in cycles",
+    "retention_anterior": "of the restored height left at the end",
+    "loss_at_anterior": "of the intact height lost",
     "stiffness_treated_n_per_mm": "stiffness, treated",
     "strength_treated_n": "strength, treated",
-    "cement_von_mises_p99_mpa": "cement stress",
-    "cement_fatigue_reserve": "fatigue reserve",
+    "cement_von_mises_p99_mpa": "cement: von Mises stress",
+    "cement_fatigue_reserve": "cement: fatigue reserve",
 }
+"""Quantity -> words; ``loss_at`` stands for the largest number of cycles that there is."""
 BARS = {
     "restoration.png": {
         "restoration_{}": ("share of the lost height [1]", "Restoration"),
@@ -271,20 +272,33 @@ def _failed(comparison: Comparison) -> str:
 
 def _summary(comparison: Comparison) -> str:
     """The few numbers that answer the question, with the population's range where there is one."""
-    shown = {name: words for name, words in SUMMARY.items() if name in comparison.quantities}
     rows = []
-    for name, words in shown.items():
-        unit = comparison.quantities[name]
-        label = words if unit == "1" else f"{words} [{unit}]"
-        rows.append((label, *(_with_band(comparison, arm, name) for arm in comparison.arms)))
+    for pattern, words in SUMMARY.items():
+        name, told = _last_loss(comparison) if pattern.startswith("loss_at") else (pattern, "")
+        if name in comparison.quantities:
+            unit = comparison.quantities[name]
+            label = f"{words}{told}" if unit == "1" else f"{words} [{unit}]"
+            rows.append((label, *(_with_band(comparison, arm, name) for arm in comparison.arms)))
     return table(("", *(arm.name for arm in comparison.arms)), rows)
 
 
+def _last_loss(comparison: Comparison) -> tuple[str, str]:
+    """The loss after the most cycles that some arm has carried, and the words for that number."""
+    counts = [count for count in COMPARED_CYCLES if f"loss_at_{count}_anterior" in comparison.quantities]
+    return (f"loss_at_{counts[-1]}_anterior", f" after {counts[-1]:,} cycles") if counts else ("", "")
+
+
 def _with_band(comparison: Comparison, arm: Arm, name: str) -> str:
+    """A value as a reader wants it, shares in per cent; with 5th and 95th percentile and the number of specimens."""
+    share = comparison.quantities[name] == "1" and name != RESERVE
+
+    def words(value: float) -> str:
+        return f"{100.0 * value:.1f} %" if share else digits(value)
+
     value = comparison.value(arm, name)
     band = comparison.bands.get(arm.name, {}).get(name)
-    text = "" if value is None else digits(value)
-    return f"{text} ({digits(band.low)} to {digits(band.high)}; {band.count})" if band else text
+    text = "" if value is None else words(value)
+    return f"{text} ({words(band.low)} to {words(band.high)}; {band.count})" if band else text
 
 
 def _population_words(comparison: Comparison) -> str:
