@@ -293,7 +293,7 @@ def _with_band(comparison: Comparison, arm: Arm, name: str) -> str:
     share = comparison.quantities[name] == "1" and name != RESERVE
 
     def words(value: float) -> str:
-        return f"{100.0 * value:.1f} %" if share else digits(value)
+        return f"{round(100.0 * value, 1) + 0.0:.1f} %" if share else digits(value)  # no -0.0
 
     value = comparison.value(arm, name)
     band = comparison.bands.get(arm.name, {}).get(name)
