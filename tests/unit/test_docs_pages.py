@@ -65,11 +65,25 @@ def test_history_columns_and_fields_are_told():
 
 
 def test_outcomes_are_defined():
-    found = set(re.findall(r'"([a-z_]+_(?:mpa|ml|j|s|mm|n))"', (ROOT / "experiments/stages.py").read_text("utf-8")))
+    text = "".join((ROOT / "experiments" / f"{name}.py").read_text("utf-8") for name in ("stages", "balloon"))
+    found = set(re.findall(r'"([a-z_]+_(?:mpa|ml|j|s|mm|n))"', text))
     assert "cavity_volume_ml" in found
     found |= set(re.findall(r'"(cement_[a-z_0-9]+)"', (ROOT / "experiments/wear.py").read_text("utf-8")))
     found |= {"bone_damage_STAGE_ml", "retention_at_N_PLACE", "loss_at_N_PLACE"}
-    names = {*SUMMED, *found, "restoration", "deflation_loss", "retention", "loss", "recoil", "wall_s"}
+    names = {
+        *SUMMED,
+        "balloon_energy_error",
+        "deflation_energy_error",
+        "cavity_collapse",
+        "mobility",
+        *found,
+        "restoration",
+        "deflation_loss",
+        "retention",
+        "loss",
+        "recoil",
+        "wall_s",
+    }
     told = page("physics.md")
     # strength_n and stiffness_n_per_mm carry the stage's name
     names = names - {"strength_n", "stiffness_n_per_mm"} | {"strength_STAGE_n", "stiffness_STAGE_n_per_mm"}
