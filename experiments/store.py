@@ -314,7 +314,10 @@ def branch_run(source: Path, index: int, path: Path, spec: StudySpec) -> None:
     for entry in past["fields"]:
         _link(source / entry["file"], draft / entry["file"])
     shutil.copyfile(source / "history.csv", draft / "history.csv")
-    _cut_history(draft / "history.csv", _read_checkpoint(kept[index])[0]["history_rows"])
+    head = _read_checkpoint(kept[index])[0]
+    _cut_history(draft / "history.csv", head["history_rows"])
+    outcomes = {name: {"value": value, "unit": unit} for name, (value, unit) in head["meta"]["outcomes"].items()}
+    replace_file(draft / "outcomes.json", json_bytes(outcomes))
     replace_file(draft / "case.toml", to_toml(spec).encode())
     replace_file(draft / "manifest.json", json_bytes(told))
     os.replace(draft, path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import cycle
 
 import numpy as np
@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 
 from kyphos.experiments import Result
 from kyphos.experiments.comparison import cycled_rows
-from kyphos.experiments.plan import CouponStage
+from kyphos.experiments.plan import CouponStage, Stage
 from kyphos.views.reading import HEIGHT_STATES, PLACES, height_mm
 from kyphos.views.style import FAINT, INK, PLACE_COLOURS, figure
 
@@ -206,23 +206,41 @@ def stage_heights_chart(run: Result) -> Figure | None:
 
 
 def balloon_chart(run: Result) -> Figure | None:
-    """Balloon pressure against volume; None if no balloon was inflated."""
+    """Balloon pressure, and the height that is won, against volume; None if no balloon was inflated."""
     rows = run.history.dropna(subset=["pressure_mpa", "volume_ml"])
     if len(rows) < 2:
         return None
-    with figure(9.0, 3.6) as drawn:
-        axes = drawn.subplots()
-        names = list(dict.fromkeys(rows["stage"]))
+    stages = [stage for stage in run.spec.body_stages if stage.kind in ("reduce", "deflate")]
+    with figure(9.0, 3.8) as drawn:
+        left, right = drawn.subplots(1, 2)
+        names = [stage.name for stage in stages if (rows["stage"] == stage.name).any()]
         for name, colour in zip(names, _stage_colours(len(names)), strict=True):
             part = rows[rows["stage"] == name]
-            axes.plot(part["volume_ml"], part["pressure_mpa"], marker=".", color=colour, label=name)
-        for stage in run.spec.body_stages:
-            if stage.kind == "reduce":
-                axes.axhline(stage.balloon_pressure_limit_mpa, color=FAINT, lw=1.0, ls="--", label="limit")
-        axes.set(title="Balloons", xlabel="volume of all balloons [mL]", ylabel="pressure [MPa]")
-        axes.set_ylim(bottom=0.0)
-        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+            left.plot(part["volume_ml"], part["pressure_mpa"], marker=".", color=colour, label=name.replace("_", " "))
+        for limit in sorted({stage.balloon_pressure_limit_mpa for stage in stages if stage.kind == "reduce"}):
+            left.axhline(limit, color=FAINT, lw=1.0, ls="--", label="limit")
+        _shade_work(left, run, rows, stages)
+        first = rows.iloc[0]
+        for place in PLACES:
+            lift = rows[f"height_{place}_mm"] - first[f"height_{place}_mm"]
+            right.plot(rows["volume_ml"], lift, marker=".", color=PLACE_COLOURS[place], label=place)
+        left.set(title="Pressure", xlabel="volume of all balloons [mL]", ylabel="pressure [MPa]")
+        right.set(title="Height won", xlabel="volume of all balloons [mL]", ylabel="height [mm]")
+        left.set_ylim(bottom=min(0.0, float(rows["pressure_mpa"].min())))
+        for axes in (left, right):
+            axes.legend(loc="best")
     return drawn
+
+
+def _shade_work(axes: Axes, run: Result, rows: pd.DataFrame, stages: Sequence[Stage]) -> None:
+    """Fill the area under the inflation of a run's only `reduce` stage, and write its work on it."""
+    blown, work = [stage for stage in stages if stage.kind == "reduce"], run.outcomes.get("balloon_work_j")
+    if len(blown) != 1 or work is None:
+        return
+    part = rows[rows["stage"] == blown[0].name]
+    axes.fill_between(part["volume_ml"], part["pressure_mpa"], color=FAINT, alpha=0.2, lw=0.0)
+    middle = float(part["volume_ml"].mean())
+    axes.text(middle, 0.4 * float(part["pressure_mpa"].max()), f"work {work.value:.1f} J", ha="center")
 
 
 def _share(run: Result, rows: pd.DataFrame, place: str) -> pd.Series[float]:

@@ -188,13 +188,13 @@ def _bars(axes: Axes, comparison: Comparison, names: dict[str, str]) -> None:
         values = [comparison.value(arm, name) for arm in comparison.arms]
         if len(set(values)) == 1 and len(values) > 1:
             axes.bar(k, values[0] or 0.0, 2.0 * width, color=FAINT)
+            _whisker(axes, comparison, comparison.arms[0], name, k)
             continue
         for i, ((arm, colour), value) in enumerate(zip(_coloured(comparison), values, strict=True)):
-            x, band = k - 0.4 + (i + 0.5) * width, comparison.bands.get(arm.name, {}).get(name)
+            x = k - 0.4 + (i + 0.5) * width
             if value is not None:
                 axes.bar(x, value, width, color=colour)
-            if band is not None:
-                axes.plot([x, x], [band.low, band.high], color=INK, lw=0.9)
+            _whisker(axes, comparison, arm, name, x)
     axes.set_xticks(range(len(names)), [label.replace("_", " ") for label in names])
     axes.set(xlim=(-0.5, len(names) - 0.5), axisbelow=True)
     axes.grid(visible=False, axis="x")
@@ -202,6 +202,13 @@ def _bars(axes: Axes, comparison: Comparison, names: dict[str, str]) -> None:
         axes.set_yscale("log")
         axes.set_ylim(bottom=min(0.5, 0.8 * axes.get_ylim()[0]))
         axes.axhline(1.0, color=INK, lw=0.8, ls="--")
+
+
+def _whisker(axes: Axes, comparison: Comparison, arm: Arm, name: str, x: float) -> None:
+    """A line from the 5th to the 95th percentile of the population, if there is one."""
+    band = comparison.bands.get(arm.name, {}).get(name)
+    if band is not None:
+        axes.plot([x, x], [band.low, band.high], color=INK, lw=0.9)
 
 
 def _group(comparison: Comparison, pattern: str) -> dict[str, str]:
@@ -312,7 +319,11 @@ def _population_words(comparison: Comparison) -> str:
     return (
         f"In brackets: 5th to 95th percentile over a population of {len(comparison.people)} specimens that scatter in "
         "density and size, and how many of them have the quantity. "
-        + (f"Specimens that did not carry the loads: {told}; the ranges leave them out." if told else "All carried.")
+        + (
+            f"Specimens whose run ended early: {told}; the ranges leave them out where they have no value."
+            if told
+            else "All runs came to their end."
+        )
     )
 
 

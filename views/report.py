@@ -19,7 +19,7 @@ CAPTIONS = {
     "heights_stages.png": "Heights between the bony endplates, under the reference preload.",
     "heights_cycles.png": "Heights and their share left, against cycles.",
     "load_displacement.png": "What the machine recorded.",
-    "balloon.png": "Pressure against volume of the balloons.",
+    "balloon.png": "Pressure of the balloons, and the height that they win, against their volume.",
 }
 CUT_WORDS = "The main stages, on one scale; the cut is mid-sagittal."
 COUPON_WORDS = "The coupon at the end of its tests, whole and cut in half."

@@ -220,6 +220,7 @@ def test_an_arm_that_fails_does_not_stop_the_others(study, folder, tmp_path, mon
     assert "gave way" in compared.arms[0].message
     assert compared.arms[1].message == ""
     assert "height_cycled_anterior_mm" not in compared.arms[0].values
+    assert "strength_intact_n" in compared.arms[0].values  # what the arms share is known all the same
     assert "height_cycled_anterior_mm" in compared.arms[1].values
 
 
