@@ -45,7 +45,7 @@ def inject(bench: Bench, stage: plan.CementStage, tips_mm: Array) -> Cemented:
     cells = np.flatnonzero(deposit.fill > 0.0)
     filled = _with_cement(bench, stage, ground, deposit.fill)
     filled = replace(rebased(filled, cells), cement_share=bench.cement_share + deposit.fraction)
-    outcomes = {"cement_volume_ml": float(filled.cement_share @ ground.volumes_mm3) / MM3_PER_ML}
+    outcomes = {"cement_volume_ml": float(deposit.fraction @ ground.volumes_mm3) / MM3_PER_ML}
     outcomes |= meshes.deposit_facts(ground, deposit, bench.mesh.bony_cells(bench.body.level))
     return Cemented(filled, outcomes | (meshes.leak_facts(ground, deposit) if stage.leak else {}))
 

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from kyphos.experiments.plan import KINDS
+from kyphos.experiments.tables import EVENTS
 from kyphos.experiments.toml_text import KeyPath, Place
 
 # Suffix of a key -> (unit to print, other units that people type: name, factor to ours).
@@ -38,6 +39,8 @@ _TYPES = {
     "model_attributes_type": "a table",
     "dict_type": "a table",
 }
+_TAGGED: Mapping[str, Mapping[str, type[BaseModel]]] = {"stage": KINDS, "event": EVENTS}
+"""Lists of tables of several kinds: kind -> model."""
 _RANGES = {"greater_than", "greater_than_equal", "less_than", "less_than_equal"}
 
 
@@ -75,8 +78,8 @@ def allowed_range(field: FieldInfo, key: str) -> str:
 
 def _line(detail: ErrorDetails, root: type[BaseModel], place: Place) -> str:
     path, kind = _plain_path(detail["loc"]), detail["type"]
-    if not _is_key(path, root) and kind in ("value_error", "union_tag_invalid", "union_tag_not_found"):
-        reason = _reason(detail) if kind == "value_error" else _bad_kind(detail["input"])
+    if not _is_key(path, root, detail["loc"]) and kind in ("value_error", "union_tag_invalid", "union_tag_not_found"):
+        reason = _reason(detail) if kind == "value_error" else _bad_kind(str(path[0]), detail["input"])
         spot = (*path, "kind") if kind == "union_tag_invalid" else path
         return f"{place(spot)}: {_table_name(path)}{reason}"
     table, key = (path[:-1], str(path[-1])) if path else ((), "the study")
@@ -93,8 +96,8 @@ def _problem(detail: ErrorDetails, key: str, model: type[BaseModel]) -> str:
 
 
 def _plain_path(loc: Sequence[str | int]) -> KeyPath:
-    """Drop the tag that a union of stages puts behind the index: the file knows no such level."""
-    if len(loc) > 2 and loc[0] == "stage" and loc[2] in KINDS:
+    """Drop the tag that a union of kinds puts behind the index: the file knows no such level."""
+    if len(loc) > 2 and loc[2] in _TAGGED.get(str(loc[0]), ()):
         return (*loc[:2], *loc[3:])
     return tuple(loc)
 
@@ -110,10 +113,10 @@ def _table_name(path: KeyPath) -> str:
 
 def _model_at(table: KeyPath, root: type[BaseModel], loc: Sequence[str | int]) -> type[BaseModel]:
     """Return the model of the table at this path."""
-    if table[:1] == ("stage",) and len(loc) > 2:
-        return KINDS.get(str(loc[2]), root)
-    model = root
-    for part in table:
+    model, inside = root, table
+    if table and table[0] in _TAGGED and len(loc) > 2:
+        model, inside = _TAGGED[str(table[0])].get(str(loc[2]), root), table[2:]
+    for part in inside:
         if isinstance(part, str) and part in model.model_fields:
             model = _nested_model(model.model_fields[part].annotation) or model
     return model
@@ -125,14 +128,11 @@ def _nested_model(annotation: object) -> type[BaseModel] | None:
     return next((model for part in get_args(annotation) if (model := _nested_model(part))), None)
 
 
-def _is_key(path: KeyPath, root: type[BaseModel]) -> bool:
+def _is_key(path: KeyPath, root: type[BaseModel], loc: Sequence[str | int]) -> bool:
     """Tell a single value from a table whose keys disagree."""
     if not path or isinstance(path[-1], int):
         return False
-    model = _model_at(path[:-1], root, ())
-    field = model.model_fields.get(path[-1])
-    if path[0] == "stage":
-        return len(path) > 2
+    field = _model_at(path[:-1], root, loc).model_fields.get(path[-1])
     return field is not None and _nested_model(field.annotation) is None
 
 
@@ -179,11 +179,12 @@ def _not_among(key: str, value: object, expected: str) -> str:
     return f"{key} = {value!r} is not known; {guess}Allowed: {', '.join(map(repr, allowed))}"
 
 
-def _bad_kind(stage: object) -> str:
-    kind = stage.get("kind") if isinstance(stage, Mapping) else None
+def _bad_kind(table: str, item: object) -> str:
+    kind = item.get("kind") if isinstance(item, Mapping) else None
+    allowed = ", ".join(map(repr, _TAGGED[table]))
     if kind is None:
-        return f"the key 'kind' is missing. Allowed: {', '.join(map(repr, KINDS))}"
-    return _not_among("kind", kind, ", ".join(map(repr, KINDS)))
+        return f"the key 'kind' is missing. Allowed: {allowed}"
+    return _not_among("kind", kind, allowed)
 
 
 def _limits(field: FieldInfo) -> tuple[float | None, float | None]:

@@ -44,16 +44,12 @@ def stage_fields(bench: Bench) -> tuple[dict[str, NDArray[Any]], dict[str, NDArr
     ConvergenceError
         The state cannot be evaluated (a cell is inverted).
     """
-    evaluation = bench.structure.evaluate(bench.state)
-    if evaluation is None:
-        raise ConvergenceError("the fields of an inverted mesh cannot be saved")
-    mesh, history = bench.structure.mesh, bench.state.history
-    weight = mesh.weight / mesh.weight.sum(axis=1, keepdims=True)
+    evaluation, history = _evaluated(bench), bench.state.history
+    stress = _stress(bench, evaluation)
 
     def mean(values: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(np.einsum("mq,mq...->m...", weight, values))
+        return _mean(bench, values)
 
-    stress = mean(fem.cauchy_stress(mesh, bench.state, evaluation.response.stress))
     cells: dict[str, NDArray[Any]] = {
         "stress_mpa": stress,
         "von_mises_mpa": fem.von_mises(stress),
@@ -66,6 +62,29 @@ def stage_fields(bench: Bench) -> tuple[dict[str, NDArray[Any]], dict[str, NDArr
         if variable in known:
             cells[name] = mean(bench.field.state_field(history, variable))
     return {"displacement_mm": bench.state.displacement_mm}, cells
+
+
+def cell_stress(bench: Bench) -> NDArray[np.float64]:
+    """Cauchy stress (m, 6), mean over each cell, MPa; ConvergenceError if the state cannot be evaluated."""
+    return _stress(bench, _evaluated(bench))
+
+
+def _evaluated(bench: Bench) -> fem.Evaluation:
+    evaluation = bench.structure.evaluate(bench.state)
+    if evaluation is None:
+        raise ConvergenceError("the fields of an inverted mesh cannot be saved")
+    return evaluation
+
+
+def _stress(bench: Bench, evaluation: fem.Evaluation) -> NDArray[np.float64]:
+    return _mean(bench, fem.cauchy_stress(bench.structure.mesh, bench.state, evaluation.response.stress))
+
+
+def _mean(bench: Bench, values: NDArray[Any]) -> NDArray[Any]:
+    """Means over the cells (m, ...) of values at their points (m, q, ...)."""
+    weight = bench.structure.mesh.weight
+    share = weight / weight.sum(axis=1, keepdims=True)
+    return np.asarray(np.einsum("mq,mq...->m...", share, values))
 
 
 def write_fields(path: Path, bench: Bench) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 import numpy as np
 
 from kyphos import materials, meshes
@@ -10,6 +13,7 @@ from .bench import Bench
 from .plan import Stage
 from .store import Outcome
 from .walk import Ended
+from .wear import bone_damage, cement_load
 
 PLACES = ("anterior", "middle", "posterior")
 UNITS = {
@@ -25,6 +29,8 @@ UNITS = {
 }
 SUMMED = ("cycles", "equilibria")
 SMALLEST_BASE_MM = 0.01  # a share of less than this says nothing
+NUMBERED = ("fracture", "unload", "posture", "reduce", "deflate", "cement")
+"""Kinds of stage whose outcomes do not carry the stage's name, but its number if it is not the first."""
 
 Outcomes = dict[str, Outcome]
 
@@ -34,7 +40,7 @@ def after_stage(before: Outcomes, stage: Stage, ended: Ended, started: Bench) ->
 
     Heights and test results carry the stage's name; ``started`` is the bench before the stage.
     """
-    results = dict(before)
+    results, again = dict(before), _number(stage)
     heights = ended.bench.heights_mm()
     if "heights" in stage.record:
         for place in PLACES:
@@ -46,10 +52,27 @@ def after_stage(before: Outcomes, stage: Stage, ended: Ended, started: Bench) ->
         elif name in SUMMED and name in results:
             results[name] = Outcome(results[name].value + value, "1")
         else:
-            results[name] = _outcome(name, value)
+            results[_numbered(name, again)] = _outcome(name, value)
     if stage.kind == "unload":
-        results |= _recoil(ended.bench, started)
+        results |= {_numbered(name, again): share for name, share in _recoil(ended.bench, started).items()}
+    if stage.kind == "test":
+        results[f"bone_damage_{stage.name}_ml"] = Outcome(bone_damage(ended.bench), "mL")
+    if ended.peak is not None:
+        results |= {name: _outcome(name, value) for name, value in cement_load(ended.peak).items()}
     return results | _debonded(ended.bench) | _shares(results)
+
+
+def _number(stage: Stage) -> str:
+    """``_2`` for the stage ``reduced_2``; nothing for the first of its kind, and where the name is told anyway."""
+    found = re.search(r"_\d+$", stage.name) if stage.kind in NUMBERED else None
+    return found[0] if found else ""
+
+
+def _numbered(name: str, number: str) -> str:
+    """``balloon_peak_pressure_mpa`` and ``_2`` -> ``balloon_peak_pressure_2_mpa``."""
+    endings = [end for end in (*UNITS, *(f"_{place}" for place in PLACES)) if name.endswith(end)]
+    ending = max(endings, key=len, default="")
+    return f"{name.removesuffix(ending)}{number}{ending}"
 
 
 def _outcome(name: str, value: float) -> Outcome:
@@ -82,16 +105,43 @@ def _debonded(bench: Bench) -> Outcomes:
 
 
 def _shares(results: Outcomes) -> Outcomes:
-    """Mobility, restoration, deflation loss, retention and loss, wherever the heights that they need are known."""
+    """Mobility, restoration, deflation loss, retention and loss of every treatment, wherever the heights are known."""
     shares: Outcomes = {}
     for place in PLACES:
-        h = {
-            state: results[name].value
-            for state in ("intact", "fractured", "prone", "reduced", "deflated", "treated", "cycled")
-            if (name := f"height_{state}_{place}_mm") in results
-        }
-        shares |= {f"{share}_{place}": value for share, value in _shares_of(h).items()}
+        for number, h in treatments(results, place).items():
+            shares |= {f"{share}{number}_{place}": value for share, value in _shares_of(h).items()}
     return shares
+
+
+def treatments(results: Mapping[str, Outcome], place: str) -> dict[str, dict[str, float]]:
+    """Heights (mm) around each treatment at one place: "" (the first), "_2", ... -> state -> height.
+
+    States are ``intact``, ``fractured`` (the last height before the treatment, cycled or not), ``prone``,
+    ``reduced``, ``deflated``, ``treated`` and ``cycled`` (the last height after it and before the next event of another
+    kind). Outcomes must be in the order in which they were found.
+    """
+    pattern = re.compile(rf"height_(intact|fractured|prone|reduced|deflated|treated|cycled)((?:_\d+)?)_{place}_mm")
+    found: dict[str, dict[str, float]] = {}
+    intact: dict[str, float] = {}
+    before: dict[str, float] = {}
+    latest: dict[str, float] = {}  # heights of the treatment that is being cycled
+    for name, outcome in results.items():
+        match = pattern.fullmatch(name)
+        if match is None:
+            continue
+        state, number = match.groups()
+        if state == "intact":
+            intact = {"intact": outcome.value}
+        elif state in ("prone", "reduced", "deflated", "treated"):
+            latest = found.setdefault(number, {**intact, **before})
+            latest[state] = outcome.value
+        elif state == "cycled":
+            latest["cycled"] = outcome.value
+        else:
+            latest = {}
+        if state in ("fractured", "treated", "cycled"):
+            before = {"fractured": outcome.value}
+    return found
 
 
 def _shares_of(h: dict[str, float]) -> Outcomes:

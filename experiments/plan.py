@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import count, groupby
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, Strict, model_validator
@@ -14,6 +16,7 @@ from kyphos.experiments.tables import (
     CouponTest,
     Cycling,
     Device,
+    Event,
     Filling,
     Force,
     Fracture,
@@ -25,6 +28,7 @@ from kyphos.experiments.tables import (
     Procedure,
     Shape,
     Table,
+    TreatEvent,
     Viscosity,
     check_pressure,
     pressure_of_device,
@@ -375,6 +379,9 @@ COUPON_STAGES: dict[CouponTest, type[CouponStage]] = {
 COUPON_KINDS = tuple(f"coupon_{test}" for test in COUPON_STAGES)
 
 
+Phase = Event | Fracture | Cycling
+
+
 def expand(
     fracture: Fracture,
     procedure: Procedure,
@@ -387,18 +394,48 @@ def expand(
     Blocks of no cycles and holds of no duration are left out; so is the last test when nothing was cycled.
     ``cement`` is ignored, and may be None, when the procedure's kind is ``none``.
     """
-    preload_n = procedure.preload_n
-    stages: list[Stage] = [_test("intact", preload_n, test, strength=True)]
-    stages += _fracture_stages(fracture, preload_n)
-    stages.append(_test("fractured", preload_n, test))
+    phases: list[Phase] = [fracture]
     if procedure.kind != "none":
-        stages += _treatment_stages(procedure, cement or Cement())
-        stages.append(_test("treated", preload_n, test, strength=True))
-    cycles = [_cycle(number, block) for number, block in enumerate(cycling, 1) if block.count]
-    stages += cycles
-    if cycles:
-        stages.append(_test("cycled", preload_n, test))
+        phases.append(TreatEvent(procedure=procedure, cement=cement or Cement()))
+    return timeline([*phases, *cycling], procedure.preload_n, test)
+
+
+def timeline(phases: Iterable[Phase], preload_n: float, test: Measure) -> tuple[Stage, ...]:
+    """Return the stages of any order of fractures, treatments and blocks of cycles.
+
+    The untouched specimen is tested first, then it is after each fracture and treatment and after the last of blocks
+    in a row, all under ``preload_n``. Stages of the second fracture, treatment or row of blocks have the names of the
+    first with ``_2`` behind them, and so on; blocks are numbered through.
+    """
+    stages: list[Stage] = [_test("intact", preload_n, test, strength=True)]
+    times: Counter[str] = Counter()
+    for done, state in _parts(phases, preload_n):
+        times[state] += 1
+        after = _test(state, preload_n, test, strength=state == "treated")
+        stages += [stage if state == "cycled" else _again(stage, times[state]) for stage in done]
+        stages.append(_again(after, times[state]))
     return tuple(stages)
+
+
+def _parts(phases: Iterable[Phase], preload_n: float) -> Iterator[tuple[list[Stage], str]]:
+    """The stages of each phase, blocks of cycles in a row together, and the name of the state that they lead to."""
+    numbers = count(1)
+    for cycling, group in groupby(phases, lambda phase: isinstance(phase, Cycling)):
+        if cycling:
+            numbered = [(next(numbers), block) for block in group if isinstance(block, Cycling)]
+            blocks: list[Stage] = [_cycle(number, block) for number, block in numbered if block.count]
+            yield from [(blocks, "cycled")] if blocks else []
+            continue
+        for phase in group:
+            if isinstance(phase, TreatEvent):
+                yield list(_treatment_stages(phase.procedure, phase.cement)), "treated"
+            elif isinstance(phase, Fracture):
+                yield list(_fracture_stages(phase, preload_n)), "fractured"
+
+
+def _again(stage: Stage, number: int) -> Stage:
+    """The stage under a name that tells the second, third, ... time from the first."""
+    return stage if number == 1 else stage.model_copy(update={"name": f"{stage.name}_{number}"})
 
 
 def default_shape(kind: str, file: str | None = None) -> Shape:
@@ -460,4 +497,4 @@ def _treatment_stages(procedure: Procedure, cement: Cement) -> Iterator[Stage]:
 
 
 def _cycle(number: int, block: Cycling) -> CycleStage:
-    return CycleStage(name=f"cycle_{number}", **block.model_dump())
+    return CycleStage(name=f"cycle_{number}", **block.model_dump(include=set(Cycling.model_fields) - {"protocol"}))

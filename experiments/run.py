@@ -178,11 +178,12 @@ def specimen_bench(mesh: meshes.SegmentMesh, cards: Mapping[str, str] | None = N
 
 def _check_volumes(spec: StudySpec, bench: Bench) -> None:
     """More cement than the body holds, or balloons that have no room: refused before anything is solved."""
-    body_ml = bench.body.volume_mm3 / MM3_PER_ML
+    body_ml, before_ml = bench.body.volume_mm3 / MM3_PER_ML, 0.0
     for stage in spec.body_stages:
-        if isinstance(stage, CementStage) and stage.volume_ml > 0.8 * body_ml:
+        if isinstance(stage, CementStage) and (before_ml := before_ml + stage.volume_ml) > 0.8 * body_ml:
+            earlier = "" if before_ml == stage.volume_ml else f" with what is in it already is {before_ml:g} mL, which"
             raise StudyError(
-                f"stage {stage.name!r}: volume_ml = {stage.volume_ml:g} is more cement than the body of "
+                f"stage {stage.name!r}: volume_ml = {stage.volume_ml:g}{earlier} is more cement than the body of "
                 f"{body_ml:.1f} mL can take; allowed: up to {0.8 * body_ml:.1f} mL (80 % of it). "
                 "Usual volumes are 2 to 8 mL."
             )

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, Strict, ValidationError, model_validator
 
 from kyphos.errors import MaterialError, StudyError
 from kyphos.experiments import toml_text
+from kyphos.experiments.events import check_events, preload_of
 from kyphos.experiments.explain import explain
 from kyphos.experiments.plan import (
     COUPON_KINDS,
@@ -28,12 +30,14 @@ from kyphos.experiments.plan import (
     default_shape,
     default_viscosity,
     expand,
+    timeline,
 )
 from kyphos.experiments.tables import (
     CARD_REGIONS,
     Cement,
     Coupon,
     Cycling,
+    Event,
     Fracture,
     Measure,
     Mesh,
@@ -43,6 +47,7 @@ from kyphos.experiments.tables import (
     Solver,
     Specimen,
     Table,
+    TreatEvent,
 )
 
 DEFAULT_STUDY = "kyphoplasty-pmma"
@@ -50,13 +55,15 @@ SHORTHAND = ("fracture", "procedure", "cement", "cycling", "test")
 
 _PROTOCOLS = files("kyphos.experiments") / "protocols"
 
+TaggedEvent = Annotated[Event, Field(discriminator="kind")]
 TaggedStage = Annotated[AnyStage, Field(discriminator="kind")]
 
 
 class StudySpec(Table):
     """A whole study, resolved: ``stage`` is always the full, ordered list of what is done.
 
-    The tables ``fracture``, ``procedure``, ``cement``, ``cycling`` and ``test`` are shorthand for that list.
+    The tables ``fracture``, ``procedure``, ``cement``, ``cycling`` and ``test`` are shorthand for that list, and so is
+    a list of ``event`` in place of the first four.
     A study that lists its stages itself has none of them (they are None here); one that gives both, as
     ``case.toml`` does, must say the same thing twice. Stages of the kinds ``voxel_...`` stand by themselves. With a
     ``coupon`` in place of the specimen all stages are of the kinds ``coupon_...``; ``coupon.test`` is short for one.
@@ -70,6 +77,7 @@ class StudySpec(Table):
     procedure: Procedure | None = None
     cement: Cement | None = None
     cycling: Annotated[tuple[Cycling, ...], Strict(False)] | None = None
+    event: Annotated[tuple[TaggedEvent, ...], Strict(False)] | None = None
     test: Measure | None = None
     mesh: Mesh = Field(default_factory=Mesh)
     solver: Solver = Field(default_factory=Solver)
@@ -89,7 +97,9 @@ class StudySpec(Table):
             _check_voxel_study(self)
             _check_names(written)
             return self
-        if not written or any(getattr(self, table) is not None for table in SHORTHAND):
+        if self.event is not None:
+            self._resolve_events(self.event)
+        elif not written or any(getattr(self, table) is not None for table in SHORTHAND):
             self._fill_shorthand()
         if not written:
             object.__setattr__(self, "stage", self._expanded())
@@ -97,7 +107,7 @@ class StudySpec(Table):
             raise ValueError(
                 f"stage {self.coupon_stages[0].name!r} of kind {self.coupon_stages[0].kind!r} needs a [coupon] table"
             )
-        elif self.procedure is not None:
+        elif self.procedure is not None or self.event is not None:
             _check_same(self.body_stages, self._expanded())
         _check_names(self.stage)
         return self
@@ -140,22 +150,40 @@ class StudySpec(Table):
         """Give every shorthand table that is left out its defaults; no procedure, no cement."""
         procedure = self.procedure or Procedure()
         cement = self.cement or Cement()
-        shape = cement.shape or default_shape(procedure.kind, cement.file)
-        viscosity = cement.viscosity or default_viscosity(shape)
-        shaped = cement.model_copy(update={"shape": shape, "viscosity": viscosity})
+        shaped = _shaped(cement, procedure)
         filled = {
             "fracture": self.fracture or Fracture(),
             "procedure": procedure,
             "cement": None if procedure.kind == "none" else shaped,
-            "cycling": (Cycling(),) if self.cycling is None else self.cycling,
+            "cycling": _blocks((Cycling(),) if self.cycling is None else self.cycling),
             "test": self.test or Measure(),
         }
         for table, value in filled.items():
             object.__setattr__(self, table, value)
 
+    def _resolve_events(self, events: tuple[Event, ...]) -> None:
+        """Give events their level, and protocols their blocks; only ``test`` of the other tables may stand beside."""
+        others = [table for table in SHORTHAND[:-1] if getattr(self, table) is not None]
+        if others:
+            raise ValueError(f"[[event]] lists what [{others[0]}] is shorthand for; remove one of the two")
+        placed = [_settled(event, self.specimen.treated) for event in events]
+        check_events(placed, self.specimen.treated)
+        for table, value in (("event", _blocks(placed)), ("test", self.test or Measure())):
+            object.__setattr__(self, table, value)
+
     def _expanded(self) -> tuple[Stage, ...]:
+        if self.event is not None:
+            return timeline(self.event, preload_of(self.event), self.test or Measure())
         tables = (self.fracture, self.procedure, self.cement, self.cycling, self.test)
         return expand(*tables)  # type: ignore[arg-type]  # filled just before
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A study as it is written: its tables, and from the path of a key to where that was."""
+
+    tables: dict[str, object]
+    place: toml_text.Place
 
 
 def read_study(study: str | Path, overrides: Iterable[str] = ()) -> StudySpec:
@@ -177,6 +205,17 @@ def read_study(study: str | Path, overrides: Iterable[str] = ()) -> StudySpec:
     StudyError
         One message that lists every problem: what, where (``file:line``), allowed range, what to try.
     """
+    asked = open_study(study, overrides)
+    if "arms" in asked.tables:
+        raise StudyError(
+            f"{asked.place(('arms',))}: [arms] makes this a comparison of several studies, and one is needed here; "
+            "run it with kyphos run, then take the case.toml of one of its arms"
+        )
+    return resolve(asked.tables, asked.place)
+
+
+def open_study(study: str | Path, overrides: Iterable[str] = ()) -> Asked:
+    """Read a study as it is written, with overrides; parameters and errors as for ``read_study``."""
     text, where, folder = _open(study)
     tables = toml_text.parse(text, where)
     lines = toml_text.key_lines(text)
@@ -188,6 +227,11 @@ def read_study(study: str | Path, overrides: Iterable[str] = ()) -> StudySpec:
     def place(path: toml_text.KeyPath) -> str:
         return _place(path, settings, lines, where)
 
+    return Asked(tables, place)
+
+
+def resolve(tables: Mapping[str, object], place: toml_text.Place) -> StudySpec:
+    """Validate and complete one study; StudyError lists every problem, ``place`` says where a key was written."""
     try:
         spec = StudySpec.model_validate(tables)
     except ValidationError as error:
@@ -265,13 +309,21 @@ def _absolute_paths(tables: dict[str, object], folder: Path, typed: set[toml_tex
 
 
 def _absolute_cement_files(tables: dict[str, object], folder: Path, typed: set[toml_text.KeyPath]) -> None:
-    """The same for drawn deposits, of [cement] and of the stages."""
-    stages = tables.get("stage")
-    listed = enumerate(stages) if isinstance(stages, list) else ()
-    for path, table in ((("cement",), tables.get("cement")), *((("stage", i), stage) for i, stage in listed)):
-        if isinstance(table, dict) and isinstance(table.get("file"), str):
+    """The same for drawn deposits: of cement, wherever a study or an arm of it has some, and of stages."""
+    for path, table in _tables_in(tables):
+        file = table.get("file") if path[-1:] == ("cement",) or path[-2:-1] == ("stage",) else None
+        if isinstance(file, str):
             start = Path.cwd() if (*path, "file") in typed else folder
-            table["file"] = str((start / table["file"]).resolve())
+            table["file"] = str((start / file).resolve())
+
+
+def _tables_in(value: object, path: toml_text.KeyPath = ()) -> Iterator[tuple[toml_text.KeyPath, dict[str, object]]]:
+    """All tables inside nested plain data, with their paths."""
+    if isinstance(value, dict):
+        yield path, value
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in inner:
+        yield from _tables_in(one, (*path, key))
 
 
 def _is_path(key: str, value: str) -> bool:
@@ -299,6 +351,25 @@ def _together(problems: list[str]) -> str:
     if len(problems) == 1:
         return problems[0]
     return "\n  ".join([f"{len(problems)} problems:", *problems])
+
+
+def _shaped(cement: Cement, procedure: Procedure) -> Cement:
+    """Cement with the shape and viscosity that it takes where a study does not say."""
+    shape = cement.shape or default_shape(procedure.kind, cement.file)
+    return cement.model_copy(update={"shape": shape, "viscosity": cement.viscosity or default_viscosity(shape)})
+
+
+def _settled(event: Event, treated: str) -> Event:
+    """An event with its level, and its cement's shape and viscosity."""
+    told: dict[str, object] = {"level": event.level or treated}
+    if isinstance(event, TreatEvent):
+        told["cement"] = _shaped(event.cement, event.procedure)
+    return event.model_copy(update=told)
+
+
+def _blocks(phases: Iterable[Any]) -> tuple[Any, ...]:
+    """Phases with every cyclic protocol written out."""
+    return tuple(part for phase in phases for part in (phase.blocks if isinstance(phase, Cycling) else (phase,)))
 
 
 def _check_voxel_study(spec: StudySpec) -> None:

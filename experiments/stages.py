@@ -199,7 +199,7 @@ def _cycle(stage: plan.CycleStage, bench: Bench, controls: Controls) -> Running:
     runs = fem.run_cycles(
         bench.structure, bench.state, valley, peak, stage.count, stage.frequency_hz, controls.solver, settings
     )
-    equilibria, cycle = 0, 0
+    equilibria, cycle, at_peak = 0, 0, bench
     while True:
         try:
             solved = next(runs)
@@ -214,7 +214,7 @@ def _cycle(stage: plan.CycleStage, bench: Bench, controls: Controls) -> Running:
         if solved.valley is not None:
             bench = replace(bench, state=solved.valley.state, load=valley)
             yield Solved(bench, solved.valley, stage.min_n, cycle=cycle, share=share)
-    return Ended(bench, {"cycles": float(stage.count), "equilibria": float(equilibria)})
+    return Ended(bench, {"cycles": float(stage.count), "equilibria": float(equilibria)}, at_peak)
 
 
 def _worn(stage: plan.CycleStage, cycle: int, error: ConvergenceError) -> str:

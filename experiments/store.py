@@ -11,6 +11,7 @@ import io
 import json
 import os
 import platform
+import shutil
 import sys
 import time
 import tomllib
@@ -128,7 +129,7 @@ class RunStore:
         if wrong is not None:
             raise DataError(f"outcome {wrong} = {outcomes[wrong].value} is not a number; leave it out instead")
         table = {name: {"value": float(found.value), "unit": found.unit} for name, found in outcomes.items()}
-        _replace(self.path / "outcomes.json", _json_bytes(table))
+        replace_file(self.path / "outcomes.json", json_bytes(table))
 
     def write_fields(self, index: int, stage: str, write: Callable[[Path], object]) -> Path:
         """Let ``write(path)`` write the fields at the end of a stage; list them in manifest and fields.pvd.
@@ -142,7 +143,7 @@ class RunStore:
         others = [entry for entry in self.manifest["fields"] if entry["index"] != index]
         entry = {"index": index, "stage": stage, "file": path.name}
         self.update_manifest(fields=sorted([*others, entry], key=lambda entry: entry["index"]))
-        _replace(self.path / "fields.pvd", _pvd(self.manifest["fields"]))
+        replace_file(self.path / "fields.pvd", _pvd(self.manifest["fields"]))
         return path
 
     def save_checkpoint(self, index: int, stage: str, arrays: Arrays, meta: Mapping[str, Any]) -> Path:
@@ -173,7 +174,7 @@ class RunStore:
         buffer = io.BytesIO()
         np.savez(buffer, **content)
         path = self.path / "checkpoints" / f"{index:02d}-{stage}.npz"
-        _replace(path, buffer.getvalue())
+        replace_file(path, buffer.getvalue())
         return path
 
     def latest_checkpoint(self) -> Checkpoint | None:
@@ -192,7 +193,7 @@ class RunStore:
     def update_manifest(self, **entries: Any) -> None:
         """Set entries of ``manifest.json`` (JSON values) and write it."""
         self.manifest.update(entries, wall_s=self.wall_s)
-        _replace(self.path / "manifest.json", _json_bytes(self.manifest))
+        replace_file(self.path / "manifest.json", json_bytes(self.manifest))
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -241,11 +242,11 @@ def open_run(path: Path, spec: StudySpec, *, resume: bool = False) -> RunStore:
     (path / "checkpoints").mkdir(exist_ok=True)
     for draft in [*path.glob(".draft_*"), *path.glob("checkpoints/.draft_*")]:
         draft.unlink()
-    _replace(path / "case.toml", to_toml(spec).encode())
+    replace_file(path / "case.toml", to_toml(spec).encode())
     store = _reopen(path, spec)
     sessions = [*store.manifest["sessions"], _session(_latest_checkpoint_path(path))]
     store.update_manifest(status="running", message="", finished=None, sessions=sessions)
-    _replace(path / "fields.pvd", _pvd(store.manifest["fields"]))
+    replace_file(path / "fields.pvd", _pvd(store.manifest["fields"]))
     return store
 
 
@@ -268,6 +269,66 @@ def stage_checkpoint(path: Path, spec: StudySpec, stage: str) -> Checkpoint:
         )
     head, arrays = _read_checkpoint(kept[stage])
     return Checkpoint(index=head["index"], stage=head["stage"], arrays=arrays, meta=head["meta"])
+
+
+def run_status(path: Path, spec: StudySpec) -> str:
+    """Return the status of a study's run in a folder; empty if nothing is there, DataError if it is another study's."""
+    if not (path / "manifest.json").is_file():
+        return ""
+    _check_same_study(path, spec)
+    return str(_old_manifest(path).get("status", ""))
+
+
+def branch_run(source: Path, index: int, path: Path, spec: StudySpec) -> None:
+    """Make a folder in which a study stands where a run of another one stood after a stage; resume it to go on.
+
+    Up to that stage the two must be the same; the state is shared to the last bit. The folder appears all at once.
+
+    Parameters
+    ----------
+    source, index
+        Folder of the run to go on from, and its stage, counted from 0.
+    path
+        The folder to make; absent or empty.
+    spec
+        The study that it belongs to.
+
+    Raises
+    ------
+    DataError
+        The source has no checkpoint of that stage, or a folder cannot be written.
+    """
+    kept = {int(file.stem.partition("-")[0]): file for file in (source / "checkpoints").glob("*-*.npz")}
+    if index not in kept:
+        raise DataError(f"{source}: no checkpoint of stage {index}, so nothing can go on from there; start again")
+    draft = path.with_name(f".draft_{path.name}")
+    shutil.rmtree(draft, ignore_errors=True)
+    (draft / "checkpoints").mkdir(parents=True)
+    before = _old_manifest(source)
+    past = {key: [entry for entry in before[key] if entry["index"] <= index] for key in ("fields", "stages")}
+    shared_s = sum(float(entry["wall_s"]) for entry in past["stages"])
+    told = {**_new_manifest(spec), **{key: before[key] for key in ("mesh_hash", "region_names")}, **past}
+    told |= {"wall_s": shared_s, "branched_from": {"run": source.name, "stage": kept[index].stem, "wall_s": shared_s}}
+    for file in [kept[i] for i in sorted(kept) if i <= index]:
+        _link(file, draft / "checkpoints" / file.name)
+    for entry in past["fields"]:
+        _link(source / entry["file"], draft / entry["file"])
+    shutil.copyfile(source / "history.csv", draft / "history.csv")
+    head = _read_checkpoint(kept[index])[0]
+    _cut_history(draft / "history.csv", head["history_rows"])
+    outcomes = {name: {"value": value, "unit": unit} for name, (value, unit) in head["meta"]["outcomes"].items()}
+    replace_file(draft / "outcomes.json", json_bytes(outcomes))
+    replace_file(draft / "case.toml", to_toml(spec).encode())
+    replace_file(draft / "manifest.json", json_bytes(told))
+    os.replace(draft, path)
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file under a second name, or a copy where the file system has no such thing."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def runs_of(spec: StudySpec, parent: Path = Path("runs")) -> Iterator[Path]:
@@ -431,7 +492,7 @@ def _cut_history(path: Path, rows: int) -> None:
         raise DataError(f"{path}: has lost rows of finished stages; choose another --out and start again")
     text = io.StringIO(newline="")
     csv.writer(text).writerows([HISTORY_COLUMNS, *kept])
-    _replace(path, text.getvalue().encode())
+    replace_file(path, text.getvalue().encode())
 
 
 def _latest_checkpoint_path(path: Path) -> Path | None:
@@ -457,7 +518,7 @@ def _pvd(entries: list[dict[str, Any]]) -> bytes:
     return "\n".join([*frame, *rows, "  </Collection>", "</VTKFile>", ""]).encode()
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Put a whole file in place in one step, and on disk before returning."""
     draft = path.with_name(f".draft_{path.name}")
     with draft.open("wb") as file:
@@ -473,7 +534,8 @@ def _replace(path: Path, content: bytes) -> None:
             os.close(folder)
 
 
-def _json_bytes(value: object) -> bytes:
+def json_bytes(value: object) -> bytes:
+    """Return plain data as indented JSON; ValueError for what is not finite."""
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
 
 

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AllowInfNan, BaseModel, ConfigDict, Field, Strict, model_validator
 
+from kyphos.experiments.cyclic import CYCLIC_PROTOCOLS, FIXED, ProtocolName
+
 LEVELS = tuple(f"T{n}" for n in range(1, 13)) + tuple(f"L{n}" for n in range(1, 6))
 SAMPLES = ("verse004_L2",)
 DEFAULT_VBMD_MG_PER_CC = 80.0
@@ -400,8 +402,11 @@ class Cement(Filling):
 
 
 class Cycling(Table):
-    """One block of load cycles."""
+    """One block of load cycles, or a published protocol of one or more."""
 
+    protocol: ProtocolName | None = Field(
+        default=None, description="a published protocol, in place of count, min_n and max_n"
+    )
     count: Count = Field(default=500, ge=0, le=100_000_000, description="load cycles; 0 = the block is skipped")
     min_n: Force = Field(default=100.0, ge=0, le=20_000, description="valley of the cycle, compression")
     max_n: Force = Field(default=600.0, ge=SMALLEST_FORCE_N, le=20_000, description="peak of the cycle, compression")
@@ -417,7 +422,56 @@ class Cycling(Table):
     def _ordered(self) -> Self:
         if self.min_n >= self.max_n:
             raise ValueError(f"min_n = {self.min_n:g} N must lie below max_n = {self.max_n:g} N")
+        fixed = [key for key in FIXED if key in self.model_fields_set]
+        if self.protocol is not None and fixed:
+            raise ValueError(f"protocol = {self.protocol!r} fixes {fixed[0]} already; remove one of the two")
         return self
+
+    @property
+    def blocks(self) -> tuple[Self, ...]:
+        """The blocks that a protocol stands for, with the other keys as given here; without one, this block."""
+        if self.protocol is None:
+            return (self,)
+        return tuple(
+            self.model_copy(update={"protocol": None, **dict(zip(FIXED, block, strict=True))})
+            for block in CYCLIC_PROTOCOLS[self.protocol].blocks
+        )
+
+
+class EventTable(Table):
+    """What all events share; besides it they have the keys of the table that is short for them, and ``kind``."""
+
+    level: str = Field(default="", description="whom it happens to; default: the treated level")
+
+
+class FractureEvent(Fracture, EventTable):
+    """``[[event]]`` of kind ``fracture``: crush, hold, recover, measure."""
+
+    kind: Literal["fracture"] = Field(default="fracture", description="what happens")
+
+
+class TreatEvent(EventTable):
+    """``[[event]]`` of kind ``treat``: a vertebroplasty or kyphoplasty, then measure."""
+
+    kind: Literal["treat"] = Field(default="treat", description="what happens")
+    procedure: Procedure = Field(default_factory=Procedure, description="keys of [procedure]")
+    cement: Cement = Field(default_factory=Cement, description="keys of [cement]")
+
+    @model_validator(mode="after")
+    def _is_treatment(self) -> Self:
+        if self.procedure.kind == "none":
+            raise ValueError("procedure.kind = 'none' treats nothing; remove the event, or choose another kind")
+        return self
+
+
+class CycleEvent(Cycling, EventTable):
+    """``[[event]]`` of kind ``cycle``: one block of load cycles, or a protocol; measured after the last in a row."""
+
+    kind: Literal["cycle"] = Field(default="cycle", description="what happens")
+
+
+Event = FractureEvent | TreatEvent | CycleEvent
+EVENTS: dict[str, type[Event]] = {"fracture": FractureEvent, "treat": TreatEvent, "cycle": CycleEvent}
 
 
 class Measure(Table):

@@ -32,10 +32,11 @@ class Solved:
 
 @dataclass(frozen=True)
 class Ended:
-    """A finished stage: the bench, and outcomes (without the stage's name in them)."""
+    """A finished stage: the bench, and outcomes (without the stage's name in them); of cycles, the last peak too."""
 
     bench: Bench
     outcomes: dict[str, float] = field(default_factory=dict)
+    peak: Bench | None = None
 
 
 Running = Generator[Solved, None, Ended]

@@ -27,6 +27,7 @@ from pydantic.fields import FieldInfo
 
 from kyphos.experiments import tables, toml_text
 from kyphos.experiments.calibration import report
+from kyphos.experiments.cyclic import CYCLIC_PROTOCOLS
 from kyphos.experiments.decks.keywords import KEYWORDS
 from kyphos.experiments.explain import unit_of
 from kyphos.experiments.plan import KINDS, StageTable
@@ -60,6 +61,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "procedure": tables.Procedure,
     "cement": tables.Cement,
     "cycling": tables.Cycling,
+    "event": tables.EventTable,
     "test": tables.Measure,
     "mesh": tables.Mesh,
     "solver": tables.Solver,
@@ -192,6 +194,15 @@ def _constants(name: str, base: str = "") -> str:
 def _constant_row(card: Card, key: str) -> tuple[str, ...]:
     c = card.constants[key]
     return f"`{key}`", f"{c.value:.6g}", c.unit, f"{c.low:.6g} to {c.high:.6g}", c.flag, c.origin
+
+
+def _cyclic() -> str:
+    """One row per cyclic protocol."""
+    rows = []
+    for name, found in CYCLIC_PROTOCOLS.items():
+        blocks = "; ".join(f"{count} x {low:g} to {high:g} N" for count, low, high in found.blocks)
+        rows.append((f"`{name}`", blocks, found.source, found.flag, found.note))
+    return _table(("protocol", "cycles", "source", "flag", "note"), rows)
 
 
 def _cards() -> str:
@@ -374,7 +385,7 @@ def _makers() -> dict[str, Callable[[], str]]:
     makers |= {name: lambda model=model: _keys(model) for name, model in TABLES.items()}  # type: ignore[misc]
     makers["stage"] = lambda: _keys(StageTable)
     makers |= {f"stage.{kind}": lambda kind=kind: _stage(kind) for kind in KINDS}  # type: ignore[misc]
-    makers["cards"] = _cards
+    makers |= {"cards": _cards, "cyclic": _cyclic}
     makers |= {"library": _library, "library.count": _library_count, "library.sources": _sources}
     makers |= {"wall": _wall, "wall.count": _wall_count}
     makers["keywords"] = _keywords

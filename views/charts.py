@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from kyphos.experiments import Result
+from kyphos.experiments.comparison import cycled_rows
 from kyphos.experiments.plan import CouponStage, Stage
 from kyphos.views.reading import HEIGHT_STATES, PLACES, height_mm
 from kyphos.views.style import FAINT, INK, PLACE_COLOURS, figure
@@ -240,23 +241,6 @@ def _shade_work(axes: Axes, run: Result, rows: pd.DataFrame, stages: Sequence[St
     axes.fill_between(part["volume_ml"], part["pressure_mpa"], color=FAINT, alpha=0.2, lw=0.0)
     middle = float(part["volume_ml"].mean())
     axes.text(middle, 0.4 * float(part["pressure_mpa"].max()), f"work {work.value:.1f} J", ha="center")
-
-
-def cycled_rows(run: Result) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """History rows at the valleys and at the peaks; ``total_cycle`` counts through all cycling stages."""
-    parts, before = [], 0
-    for stage in run.spec.body_stages:
-        if stage.kind != "cycle":
-            continue
-        rows = run.history[(run.history["stage"] == stage.name) & (run.history["cycle"] > 0)]
-        at_peak = rows["load_n"] > 0.5 * (stage.min_n + stage.max_n)
-        parts.append(rows.assign(total_cycle=rows["cycle"] + before, at_peak=at_peak))
-        before += stage.count
-    if not parts:
-        nothing = run.history.iloc[:0]
-        return nothing, nothing
-    cycled = pd.concat(parts)
-    return cycled[~cycled["at_peak"]], cycled[cycled["at_peak"]]
 
 
 def _share(run: Result, rows: pd.DataFrame, place: str) -> pd.Series[float]:

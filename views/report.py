@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
-
-import pandas as pd
 
 from kyphos.experiments import Outcome, Result
 from kyphos.experiments.tables import Coupon
+from kyphos.views.page import digits, embed, page, table, tile
 from kyphos.views.pictures import CHARTS, make_pictures
 from kyphos.views.reading import HEIGHT_STATES, PLACES, read_run
 from kyphos.views.style import OVERVIEW
@@ -74,9 +70,8 @@ def write_report(run_dir: Path | str) -> Path:
     run = read_run(run_dir)
     if not any((run.path / "pictures").glob("*.png")):
         make_pictures(run_dir)
-    template = Template((files("kyphos.views") / "templates" / "report.html").read_text(encoding="utf-8"))
     path = run.path / "report.html"
-    path.write_text(template.substitute(_parts(run)), encoding="utf-8")
+    path.write_text(page("report.html", _parts(run)), encoding="utf-8")
     return path
 
 
@@ -87,10 +82,10 @@ def _parts(run: Result) -> dict[str, str]:
         "description": escape(run.spec.description),
         "status": escape(_status(run)),
         "tiles": _tiles(run),
-        "overview": _figure(pictures / OVERVIEW, _overview_words(run)),
+        "overview": embed(pictures / OVERVIEW, _overview_words(run)),
         "outcomes": _outcomes(run),
-        "charts": "\n".join(_figure(pictures / name, CAPTIONS[name]) for name in CHARTS),
-        "stages": "\n".join(_figure(path, _stage_words(path)) for path in sorted(pictures.glob("stage_*.png"))),
+        "charts": "\n".join(embed(pictures / name, CAPTIONS[name]) for name in CHARTS),
+        "stages": "\n".join(embed(path, _stage_words(path)) for path in sorted(pictures.glob("stage_*.png"))),
         "boundary": escape(boundary_conditions(run)),
         "load_cases": _load_cases(run),
         "solution": escape(_solution(run)),
@@ -160,7 +155,7 @@ def _tiles(run: Result) -> str:
         "loss_anterior": "of the intact height lost in cycling",
     }
     tiles = [
-        _tile(f"{100.0 * run.outcomes[name].value:.1f} %", words)
+        tile(f"{100.0 * run.outcomes[name].value:.1f} %", words)
         for name, words in wanted.items()
         if name in run.outcomes
     ]
@@ -168,7 +163,7 @@ def _tiles(run: Result) -> str:
         kind, unit = ("stiffness", "n_per_mm") if stage.kind == "voxel_stiffness" else ("strength", "n")
         found = run.outcomes.get(f"{kind}_{stage.name}_{unit}")
         if found is not None:
-            tiles.append(_tile(f"{_number(found.value)} {found.unit}", f"{kind}, {stage.name.replace('_', ' ')}"))
+            tiles.append(tile(f"{digits(found.value)} {found.unit}", f"{kind}, {stage.name.replace('_', ' ')}"))
     for test in run.spec.coupon_stages:
         endings = [(name, f"{name}_{test.name}{unit}") for name in COUPON_TILES for unit in ("_mpa", "")]
         for name, key in endings:
@@ -176,12 +171,8 @@ def _tiles(run: Result) -> str:
                 number = run.outcomes[key]
                 unit = "" if number.unit == "1" else f" {number.unit}"
                 words = f"{name}, {test.name}".replace("_", " ")
-                tiles.append(_tile(f"{_number(number.value)}{unit}", words))
+                tiles.append(tile(f"{digits(number.value)}{unit}", words))
     return f'<div class="tiles">{"".join(tiles)}</div>' if tiles else ""
-
-
-def _tile(number: str, words: str) -> str:
-    return f'<div class="tile"><b>{escape(number)}</b><span>{escape(words)}</span></div>'
 
 
 def _outcomes(run: Result) -> str:
@@ -190,14 +181,14 @@ def _outcomes(run: Result) -> str:
     shares = [(share.replace("_", " "), f"{share}_{{}}") for share in SHARES]
     placed = {name.format(place) for _, name in heights + shares for place in PLACES}
     rest = [
-        (name, _number(found.value), "—" if found.unit == "1" else found.unit)
+        (name, digits(found.value), "—" if found.unit == "1" else found.unit)
         for name, found in run.outcomes.items()
         if name not in placed
     ]
     return (
         _by_place("height [mm]", heights, run.outcomes)
         + _by_place("share [1]", shares, run.outcomes)
-        + _table(("outcome", "value", "unit"), rest)
+        + table(("outcome", "value", "unit"), rest)
     )
 
 
@@ -206,8 +197,8 @@ def _by_place(title: str, rows: Iterable[tuple[str, str]], outcomes: dict[str, O
     for label, pattern in rows:
         found = [outcomes.get(pattern.format(place)) for place in PLACES]
         if any(found):
-            cells.append((label, *(_number(one.value) if one else "" for one in found)))
-    return _table((title, *PLACES), cells) if cells else ""
+            cells.append((label, *(digits(one.value) if one else "" for one in found)))
+    return table((title, *PLACES), cells) if cells else ""
 
 
 def _load_cases(run: Result) -> str:
@@ -218,7 +209,7 @@ def _load_cases(run: Result) -> str:
     for stage in run.spec.stage:
         facts = stage.model_dump()
         rows.append((stage.name, stage.kind, *(_cell(facts.get(key)) for key in columns)))
-    return _table(("stage", "kind", *columns.values()), rows)
+    return table(("stage", "kind", *columns.values()), rows)
 
 
 def _solution(run: Result) -> str:
@@ -264,7 +255,7 @@ def _convergence(run: Result) -> str:
         "imbalance [1]",
         "time [s]",
     )
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def _voxel_convergence(run: Result) -> str:
@@ -278,7 +269,7 @@ def _voxel_convergence(run: Result) -> str:
         "stopped": "ended early",
     }
     rows = [[_cell(entry.get(key)) for key in heads] for entry in run.manifest["stages"]]
-    return _table(tuple(heads.values()), rows)
+    return table(tuple(heads.values()), rows)
 
 
 def _provenance(run: Result) -> str:
@@ -293,16 +284,7 @@ def _provenance(run: Result) -> str:
         "platform": manifest.get("platform"),
         "wall time": f"{manifest['wall_s']:.0f} s",
     }
-    return _table(("", ""), [(name, str(fact)) for name, fact in facts.items() if fact])
-
-
-def _figure(path: Path, caption: str) -> str:
-    if not path.is_file():
-        return ""
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    words = escape(caption)
-    image = f'<img alt="{words}" src="data:image/png;base64,{data}">'
-    return f"<figure>{image}<figcaption>{words}</figcaption></figure>"
+    return table(("", ""), [(name, str(fact)) for name, fact in facts.items() if fact])
 
 
 def _stage_words(path: Path) -> str:
@@ -311,26 +293,7 @@ def _stage_words(path: Path) -> str:
     return f"Stage {int(index) + 1}: {name.replace('_', ' ')}"
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """An HTML table; cells that look like numbers stand to the right."""
-    head = "".join(f"<th>{escape(text)}</th>" for text in heads) if any(heads) else ""
-    body = "".join(f"<tr>{''.join(_td(cell) for cell in row)}</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _td(cell: object) -> str:
-    text = str(cell)
-    numeric = text != "" and pd.notna(pd.to_numeric(text, errors="coerce"))
-    opening = '<td class="n">' if numeric else "<td>"
-    return f"{opening}{escape(text)}</td>"
-
-
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    return _number(value) if isinstance(value, float) else str(value)
-
-
-def _number(value: float) -> str:
-    """Four digits, no exponent where a reader would not want one."""
-    return f"{value:.0f}" if 1e4 <= abs(value) < 1e7 else f"{value:.4g}"
+    return digits(value) if isinstance(value, float) else str(value)

@@ -8,8 +8,8 @@ from itertools import groupby
 import numpy as np
 
 from kyphos.errors import ConvergenceError
+from kyphos.experiments.population import Individual
 from kyphos.experiments.validation import Observables, Protocol, Row, find_protocol, read_rows, run_protocol
-from kyphos.experiments.validation.population import Individual
 
 from .parameters import CHOSEN
 from .runs import Experiment, Values

@@ -4,10 +4,10 @@ A row (`rows.toml`) names a published number, by its id in the table of evidence
 A protocol is a study run on a population of specimens; several rows read the runs of one protocol.
 """
 
+from ..population import Individual, Population
 from .book import Book, run_book, summary, table, write_book
 from .evidence import Evidence, read_evidence
 from .judge import Finding, judge
-from .population import Individual, Population
 from .protocols import PROTOCOLS, Arm, Observables, Protocol, find_protocol
 from .rows import Row, find_rows, read_rows
 from .running import RESOLUTIONS, Resolution, run_protocol

@@ -11,7 +11,7 @@ from kyphos.experiments.bench import Bench, Controls, last, to_force, with_mater
 from kyphos.experiments.run import specimen_bench
 from kyphos.units import MG_PER_G, MM3_PER_ML
 
-from .population import Individual, dimensions
+from ..population import Individual, dimensions
 
 Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]

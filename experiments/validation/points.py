@@ -9,7 +9,7 @@ from kyphos.errors import ConvergenceError
 from kyphos.experiments.stages import waiting_times
 from kyphos.units import MG_PER_G
 
-from .population import Individual
+from ..population import Individual
 
 MICRO = 1e6
 CORE_MM = 8.0

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from kyphos.errors import DataError
 
+from ..population import Individual, Population, specimen_settings
 from . import derived, elastic, points, reading
-from .population import Individual, Population, specimen_settings
 
 if TYPE_CHECKING:
     from kyphos.experiments import Result

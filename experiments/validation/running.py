@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
@@ -23,7 +20,8 @@ from kyphos.errors import KyphosError
 from kyphos.experiments import load_result, read_study, study_hash
 from kyphos.experiments.run import run_study
 
-from .population import Individual, specimen_settings
+from ..pool import side_by_side
+from ..population import Individual, specimen_settings
 from .protocols import Arm, Curve, Observables, Protocol, find_protocol
 
 Constants = Mapping[str, Mapping[str, float]]
@@ -123,22 +121,8 @@ def _folder(folder: Path | None) -> Iterator[Path]:
 
 def run_jobs(jobs: Sequence[Job], workers: int, tell: Tell | None) -> Iterator[tuple[Job, list[ArmResult]]]:
     """Run specimens, in this process or in several; yields each with its arms as it finishes."""
-    if workers < 2 or len(jobs) < 2:
-        for job in jobs:
-            yield _told(job, run_job(job), tell)
-        return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_die_quietly)
-    try:
-        waiting = {pool.submit(run_job, job): job for job in jobs}
-        for done in as_completed(waiting):
-            yield _told(waiting[done], done.result(), tell)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _die_quietly() -> None:
-    """A worker that is interrupted leaves without a traceback."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for job, arms in side_by_side(run_job, jobs, workers):
+        yield _told(job, arms, tell)
 
 
 def _told(job: Job, arms: list[ArmResult], tell: Tell | None) -> tuple[Job, list[ArmResult]]:

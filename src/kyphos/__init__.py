@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from kyphos.api import Result
     from kyphos.experiments import StudySpec
+    from kyphos.experiments.comparison import Comparison
 
-__all__ = ["__version__", "load", "run"]
+__all__ = ["__version__", "compare", "load", "run", "run_arms"]
 
 __version__ = version("kyphos")
 
@@ -44,6 +45,43 @@ def run(study: str | Path | StudySpec, out: str | Path | None = None, set: Itera
     from kyphos import api
 
     return api.run(study, out, set)
+
+
+def run_arms(
+    study: str | Path, out: str | Path | None = None, set: Iterable[str] = (), *, population: int = 0
+) -> Comparison:
+    """Run a study with ``[arms]``, such as ``four-arms``, and compare what they found.
+
+    Parameters
+    ----------
+    study, out, set
+        As for ``run``.
+    population
+        Specimens that scatter in density and size about the study's, for bands; 0: none.
+
+    Raises
+    ------
+    InputError
+        Bad study, specimen, material or results folder.
+    ConvergenceError
+        The stages that all arms share found no equilibrium; an arm that found none has a message in the comparison.
+    """
+    from kyphos import api
+
+    return api.run_arms(study, out, set, population=population)
+
+
+def compare(folders: Iterable[str | Path], out: str | Path) -> Comparison:
+    """Put runs side by side: one table, one colour scale, one report, written into ``out``.
+
+    Raises
+    ------
+    DataError
+        A folder is no run, or there are fewer than two.
+    """
+    from kyphos import api
+
+    return api.compare(folders, out)
 
 
 def load(path: str | Path) -> Result:

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Literal
 from kyphos import experiments
 from kyphos.errors import ConvergenceError, DataError, StudyError
 from kyphos.experiments import Reporter, SilentReporter, StudySpec
+from kyphos.experiments.arms import ArmsStudy, read_arms
+from kyphos.experiments.pool import side_by_side
 
 if TYPE_CHECKING:
     import pyvista as pv
     from matplotlib.figure import Figure
+
+    from kyphos.experiments.comparison import Comparison
 
 Chart = Literal["heights", "load", "stages", "balloon"]
 
@@ -80,6 +84,69 @@ def run(
     if spec.output.pictures:
         draw(folder)
     return load(folder)
+
+
+def run_arms(
+    study: str | Path | ArmsStudy,
+    out: str | Path | None = None,
+    set: Iterable[str] = (),
+    *,
+    resume: bool = False,
+    processes: int = 1,
+    population: int = 0,
+    reporter: Reporter | None = None,
+) -> Comparison:
+    """Run a study with ``[arms]``, and compare them. See ``kyphos.run_arms``.
+
+    Parameters
+    ----------
+    resume
+        Go on with what is not finished in ``out`` (default: the study's latest one).
+    processes
+        Arms, or specimens, at a time.
+    population
+        Specimens that scatter in density and size, for bands; 0: none.
+    reporter
+        Told of every stage and arm; default: silence.
+    """
+    from kyphos.experiments import arms_run
+
+    asked = study if isinstance(study, ArmsStudy) else read_arms(study, list(set))
+    folder = results_folder(asked.first.model_copy(update={"name": asked.name}), out, resume)
+    listener = reporter or SilentReporter()
+    options = {"resume": resume, "processes": processes, "population": population}
+    try:
+        arms_run.run_arms(asked, folder, reporter=listener, **options)  # type: ignore[arg-type]
+    except (ConvergenceError, KeyboardInterrupt) as error:
+        error.add_note(f"What was finished is kept in {folder}; --resume --out {folder} goes on from there.")
+        raise
+    finally:
+        listener.close()
+    comparison = compare([folder], folder, pictures=asked.first.output.pictures)
+    if asked.first.output.pictures:
+        for _ in side_by_side(draw, [arm.result.path for arm in comparison.arms], processes):
+            pass
+    return comparison
+
+
+def compare(folders: Iterable[str | Path], out: str | Path, *, pictures: bool = True) -> Comparison:
+    """Put runs side by side: write table, pictures on one scale and report into ``out``. See ``kyphos.compare``.
+
+    Raises
+    ------
+    DataError
+        A folder is no run, or there are fewer than two.
+    """
+    from kyphos.experiments.comparison import compare as read
+    from kyphos.experiments.comparison import write_comparison
+
+    comparison, folder = read([Path(path) for path in folders]), Path(out)
+    write_comparison(comparison, folder)
+    if pictures:
+        from kyphos.views.comparison import draw_comparison
+
+        draw_comparison(comparison, folder)
+    return comparison
 
 
 def load(path: str | Path) -> Result:

@@ -17,6 +17,7 @@ from kyphos.errors import ConvergenceError, DataError, KyphosError, StudyError
 
 if TYPE_CHECKING:
     from kyphos.experiments import Outcome, StudySpec
+    from kyphos.experiments.comparison import Comparison
 
 INTERRUPTED = 130
 
@@ -67,11 +68,22 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="Go on after the last finished stage.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved study and stop.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+    population: Annotated[
+        int, typer.Option(min=0, max=1000, help="With [arms]: specimens that scatter in density and size, for bands.")
+    ] = 0,
+    processes: Annotated[int, typer.Option(min=1, max=64, help="With [arms]: arms, or specimens, at a time.")] = 2,
 ) -> None:
-    """Run a study: fracture, treat, cycle; write outcomes, history, fields, pictures."""
+    """Run a study: fracture, treat, cycle; write outcomes, history, fields, pictures. With [arms]: compare them."""
     from kyphos.experiments import RichReporter, SilentReporter, read_study, to_toml
+    from kyphos.experiments.arms import has_arms
 
-    spec = read_study(_chosen_study(study, out, resume), settings or [])
+    chosen = _chosen_study(study, out, resume)
+    if has_arms(chosen, settings or []):
+        _run_arms(chosen, out, settings or [], resume, dry_run, quiet, population, processes)
+        return
+    if population:
+        raise StudyError(f"--population: {chosen} has no [arms]; try kyphos run four-arms --population {population}")
+    spec = read_study(chosen, settings or [])
     _check_cards(spec)
     if dry_run:
         typer.echo(to_toml(spec), nl=False)
@@ -90,10 +102,13 @@ def run(
 def check(study: StudyArgument, settings: Settings = None) -> None:
     """Validate a study without running it."""
     from kyphos.experiments import read_study
+    from kyphos.experiments.arms import has_arms, read_arms
 
-    spec = read_study(study, settings or [])
-    _check_cards(spec)
-    typer.echo(f"{spec.name}: good; {len(spec.stage)} stages: {', '.join(stage.name for stage in spec.stage)}")
+    compared = has_arms(study, settings or [])
+    specs = read_arms(study, settings or []).arms if compared else (read_study(study, settings or []),)
+    for spec in specs:
+        _check_cards(spec)
+        typer.echo(f"{spec.name}: good; {len(spec.stage)} stages: {', '.join(stage.name for stage in spec.stage)}")
 
 
 @command
@@ -220,10 +235,32 @@ def view(folder: RunArgument) -> None:
 
 @command
 def report(folder: RunArgument) -> None:
-    """Write the report of a run; print its file."""
+    """Write the report of a run, or of a study with [arms]; print its file."""
+    from kyphos.experiments.arms_run import is_comparison
     from kyphos.views.report import write_report
 
+    if is_comparison(folder):
+        from kyphos import api
+
+        api.compare([folder], folder)
+        typer.echo(folder / "report.html")
+        return
     typer.echo(write_report(folder))
+
+
+@command
+def compare(
+    folders: Annotated[list[Path], typer.Argument(help="Runs, or folders of studies with [arms].", metavar="DIR...")],
+    out: Annotated[Path | None, typer.Option(help="Where it is written; default runs/compare-<n>.")] = None,
+    pictures: Annotated[bool, typer.Option(help="Draw charts, pictures on one scale and report.")] = True,
+) -> None:
+    """Put runs side by side: one table, one colour scale, one report."""
+    from kyphos import api
+    from kyphos.experiments import default_folder
+
+    folder = out or default_folder("compare")
+    _print_table(api.compare(folders, folder, pictures=pictures))
+    typer.echo(f"Comparison: {folder}", err=True)
 
 
 @command
@@ -313,6 +350,46 @@ def _check_cards(spec: StudySpec) -> None:
     for stage in spec.body_stages:
         if isinstance(stage, CementStage):
             cement_parameters(stage.card, [1.0, 1.0], [False, True], spec.mesh.element_size_mm)
+
+
+def _run_arms(
+    study: str | Path,
+    out: Path | None,
+    settings: list[str],
+    resume: bool,
+    dry_run: bool,
+    quiet: bool,
+    population: int,
+    processes: int,
+) -> None:
+    """Run a comparison and print its table; an arm that found no equilibrium ends in exit code 3, after all others."""
+    from kyphos import api
+    from kyphos.experiments import RichReporter, SilentReporter
+    from kyphos.experiments.arms import read_arms, to_toml
+
+    asked = read_arms(study, settings)
+    for arm in asked.arms:
+        _check_cards(arm)
+    if dry_run:
+        typer.echo(to_toml(asked), nl=False)
+        return
+    reporter = SilentReporter() if quiet else RichReporter()
+    options = {"resume": resume, "processes": processes, "population": population}
+    found = api.run_arms(asked, out, reporter=reporter, **options)  # type: ignore[arg-type]
+    _print_table(found)
+    failed = [f"{arm.name}: {arm.message}" for arm in found.arms if arm.message]
+    if failed:
+        raise ConvergenceError("\n  ".join([f"{len(failed)} of {len(found.arms)} arms did not finish:", *failed]))
+
+
+def _print_table(comparison: Comparison) -> None:
+    from kyphos.experiments.comparison import table_rows
+
+    head, rows = table_rows(comparison)
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    for row in [head, *rows]:
+        cells = [row[0].ljust(widths[0]), row[1].ljust(widths[1])]
+        typer.echo("  ".join([*cells, *(cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True))]))
 
 
 def _print_outcomes(outcomes: dict[str, Outcome]) -> None:

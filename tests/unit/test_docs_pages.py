@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kyphos.experiments import HISTORY_COLUMNS, read_study
+from kyphos.experiments.arms import read_arms
 from kyphos.experiments.outcomes import SUMMED
 from kyphos.experiments.plan import KINDS
 from kyphos.experiments.spec import StudySpec
@@ -67,6 +68,8 @@ def test_outcomes_are_defined():
     text = "".join((ROOT / "experiments" / f"{name}.py").read_text("utf-8") for name in ("stages", "balloon"))
     found = set(re.findall(r'"([a-z_]+_(?:mpa|ml|j|s|mm|n))"', text))
     assert "cavity_volume_ml" in found
+    found |= set(re.findall(r'"(cement_[a-z_0-9]+)"', (ROOT / "experiments/wear.py").read_text("utf-8")))
+    found |= {"bone_damage_STAGE_ml", "retention_at_N_PLACE", "loss_at_N_PLACE"}
     names = {
         *SUMMED,
         "balloon_energy_error",
@@ -107,7 +110,7 @@ def test_every_page_is_in_the_index():
 
 
 def test_the_example_study_is_good(tmp_path):
-    example, constants, stage = re.findall(r"```toml\n(.*?)```", page("study-file.md"), re.DOTALL)
+    example, constants, stage, events, arms = re.findall(r"```toml\n(.*?)```", page("study-file.md"), re.DOTALL)
     (tmp_path / "example.toml").write_text(example, encoding="utf-8")
     spec = read_study(tmp_path / "example.toml")
     assert [stage.name for stage in spec.stage][-3:] == ["cycle_1", "cycle_2", "cycled"]
@@ -115,3 +118,7 @@ def test_the_example_study_is_good(tmp_path):
     assert set(read_study(tmp_path / "constants.toml").constants) == {"trabecular", "pmma"}
     (tmp_path / "stage.toml").write_text(stage, encoding="utf-8")
     assert [stage.name for stage in read_study(tmp_path / "stage.toml").stage] == ["creep_before"]
+    (tmp_path / "events.toml").write_text(events, encoding="utf-8")
+    assert [stage.name for stage in read_study(tmp_path / "events.toml").stage][-2:] == ["cycle_4", "cycled_2"]
+    (tmp_path / "arms.toml").write_text(arms, encoding="utf-8")
+    assert [arm.name for arm in read_arms(tmp_path / "arms.toml").arms] == ["untreated", "soft", "stiff"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -102,10 +103,10 @@ def _scores(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
     return np.asarray(rng.permutation(scores / scores.std(ddof=1)))
 
 
-def dimensions(individual: Individual) -> meshes.BodyDimensions:
-    """Sizes of the specimen's body: those of its level and sex, widths and depths scaled, heights scaled."""
+def dimensions(individual: Individual, given: Mapping[str, float] | None = None) -> meshes.BodyDimensions:
+    """Sizes of the specimen's body: those ``given``, else of its level and sex; widths, depths and heights scaled."""
     sex: Any = individual.sex
-    sizes = meshes.default_dimensions(individual.level, sex)
+    sizes = replace(meshes.default_dimensions(individual.level, sex), **(given or {}))
     scaled = {name: getattr(sizes, name) * individual.width_factor for name in _LENGTHS}
     scaled |= {name: getattr(sizes, name) * individual.height_factor for name in _HEIGHTS}
     return replace(sizes, **scaled)
