@@ -210,7 +210,7 @@ class CycleStage(OnPath):
     method: Method = Field(default="jump", description="cycle jump, or every cycle solved")
     dwell_fraction: Number = Field(default=0.5, gt=0, le=1, description="share of a period at peak load, for creep")
     jump_tolerance: Number = Field(
-        default=0.02, ge=1e-6, le=0.2, description="error of a jump's growth of displacement, over all growth so far"
+        default=0.006, ge=1e-6, le=0.2, description="error of a jump's growth of displacement, over all growth so far"
     )
 
     @model_validator(mode="after")

@@ -47,7 +47,7 @@ class CycleSettings:
 
     method: str = "jump"
     dwell: float = 0.5
-    tolerance: float = 0.02
+    tolerance: float = 0.006
     largest_growth: float = 2.0
     report: tuple[int, ...] = ()
     march: MarchSettings = field(default_factory=MarchSettings)

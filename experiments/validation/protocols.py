@@ -187,9 +187,12 @@ _ALL = (
     ),
     Protocol(
         "rotter-2010",
-        "25 % wedge, balloons under 100 N inflated and emptied, cement",
+        "25 % wedge, balloons under 100 N inflated and emptied, or a stent that stays, cement",
         THORACOLUMBAR,
-        (Arm("", "rotter-2010", reading.deflation),),
+        (
+            Arm("", "rotter-2010", reading.deflation),
+            Arm("stent", "rotter-2010-stent", reading.deflation),
+        ),
     ),
     Protocol(
         "belkoff-2001",

@@ -126,7 +126,7 @@ def test_cards_are_listed_and_printed(invoke):
     assert "pmma" in invoke("materials").stdout.split()
     assert "youngs_modulus_mpa" in invoke("materials", "pmma").stdout
     assert "Ligaments" in invoke("materials").stdout.splitlines()
-    assert "no law uses it yet" in invoke("materials", "ligament-all").stdout
+    assert "read by kyphos.materials.ligament_row" in invoke("materials", "ligament-all").stdout
 
 
 def test_density_by_name_is_resolved_in_the_dry_run(invoke, tmp_path):
