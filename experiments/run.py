@@ -24,7 +24,7 @@ from .fields import write_fields
 from .plan import CementStage, ReduceStage
 from .progress import Reporter, SilentReporter, Step
 from .result import Result, load_result
-from .segment import disc_blocks, segment_links
+from .segment import boundary_condition, disc_blocks, segment_links
 from .spec import StudySpec
 from .specimen import bone_cards, build_mesh, disc_grades, mesh_facts, scanner_frame
 from .stages import run_stage
@@ -125,14 +125,13 @@ def _one_stage(
 class BodyWork:
     """A meshed vertebral body on the bench."""
 
-    facts: dict[str, Any] = {}  # noqa: RUF012  # never changed
-
     def __init__(self, spec: StudySpec) -> None:
         self.mesh = build_mesh(spec)
         one = spec.specimen
         bench = specimen_bench(self.mesh, bone_cards(one), one.treated, disc_grades(one))
         self._spec, self._bench = spec, replace(bench, scanner=scanner_frame(spec))
         self._controls = controls_of(spec.solver)
+        self.facts: dict[str, Any] = {"adjacent": boundary_condition(spec.body_stages)} if one.is_segment else {}
         _check_volumes(spec, self._bench)
         cementing.check_requests(spec.body_stages, self._bench)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import scipy.sparse as sp
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from kyphos import fem, materials, meshes
 
-from .bench import FOLLOWER
+from .bench import FOLLOWER, LINE
+from .plan import MeasureStage, Stage
 
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
@@ -140,3 +141,19 @@ def _follower_points(mesh: meshes.SegmentMesh) -> list[tuple[Ids, Array]]:
     (_, first), (_, final) = found[0], found[-1]
     ends = [np.array([*at[:2], mesh.points_mm[ids, 2].mean()]) for ids, at in ((upper, first), (lower, final))]
     return [(upper, ends[0]), *found, (lower, ends[1])]
+
+
+def boundary_condition(stages: Iterable[Stage]) -> dict[str, str]:
+    """Name of each stage that looks at the neighbours -> how the segment is held and loaded meanwhile, in words."""
+    return {
+        stage.name: f"{stage.adjacent_n:g} N {_PATHS[stage.path or LINE]}; {_HELD}"
+        for stage in stages
+        if isinstance(stage, MeasureStage) and stage.adjacent_n is not None
+    }
+
+
+_PATHS = {
+    LINE: "on a line through the hinge",
+    FOLLOWER: "as a follower load, a cable from pot to pot through the middles of the bodies",
+}
+_HELD = "lower pot fixed, upper pot guided and free to tilt forwards and backwards"
