@@ -127,11 +127,11 @@ class BodyWork:
 
     def __init__(self, spec: StudySpec) -> None:
         self.mesh = build_mesh(spec)
-        one = spec.specimen
-        bench = specimen_bench(self.mesh, bone_cards(one), one.treated, disc_grades(one))
-        self._spec, self._bench = spec, replace(bench, scanner=scanner_frame(spec))
+        self._spec, self._bench = spec, replace(study_bench(spec, self.mesh), scanner=scanner_frame(spec))
         self._controls = controls_of(spec.solver)
-        self.facts: dict[str, Any] = {"adjacent": boundary_condition(spec.body_stages)} if one.is_segment else {}
+        self.facts: dict[str, Any] = (
+            {"adjacent": boundary_condition(spec.body_stages)} if spec.specimen.is_segment else {}
+        )
         _check_volumes(spec, self._bench)
         cementing.check_requests(spec.body_stages, self._bench)
 
@@ -168,6 +168,12 @@ def _whereabouts(node: int | None, mesh: meshes.SegmentMesh) -> str:
     regions = sorted({mesh.region_names[i] for i in mesh.region[(mesh.cells == node).any(axis=1)]})
     x, y, z = mesh.points_mm[node]
     return f" Point {node} lies in {' and '.join(regions)}, at ({x:.1f}, {y:.1f}, {z:.1f}) mm in the mesh."
+
+
+def study_bench(spec: StudySpec, mesh: meshes.SegmentMesh) -> Bench:
+    """A study's specimen, as meshed, between the platens."""
+    one = spec.specimen
+    return specimen_bench(mesh, bone_cards(one), one.treated, disc_grades(one))
 
 
 def specimen_bench(
