@@ -484,7 +484,8 @@ def _test(name: str, preload_n: float, test: Measure, segment: bool, strength: b
     record: tuple[Outcome, ...] = ("heights", "stiffness", "strength") if strength else ("heights", "stiffness")
     told = test.model_dump()
     if segment or test.adjacent_n is not None:
-        record, told["adjacent_n"] = ("heights", "stiffness", "adjacent"), test.adjacent_n or ADJACENT_N
+        record = ("heights", "stiffness", "adjacent")
+        told["adjacent_n"] = test.adjacent_n or ADJACENT_N
     return MeasureStage(name=name, force_n=preload_n, record=record, **told)
 
 
