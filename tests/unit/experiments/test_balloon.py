@@ -198,7 +198,7 @@ def test_the_rim_of_a_block_of_cells_is_all_but_its_heart(untouched):
 def test_cement_freezes_what_the_cage_holds(walk, deflated):
     caged = deflated(device="expander").bench
     _, ended = walk(CementStage(volume_ml=4.0), caged)
-    assert anterior_mm(ended.bench) == pytest.approx(anterior_mm(caged), abs=0.05)
+    assert anterior_mm(ended.bench) == pytest.approx(anterior_mm(caged), abs=0.1)
 
 
 def test_nothing_can_be_deflated_that_was_not_inflated(walk, fractured):
