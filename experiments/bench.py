@@ -22,8 +22,10 @@ from kyphos.errors import ConvergenceError
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
+LINE, FOLLOWER = "line", "follower"
 TOP, BOTTOM = "superior_platen", "inferior_platen"
 COLLAPSE_SHARE = 0.08  # of the body's height: a force step that sinks further has passed the strength
+SPARED_STRENGTH = 16.0  # times its strength, that the neighbours' bone has while the treated body is crushed
 AT_ONCE_N = 100.0  # change of load that is taken in one step; weak vertebrae carry twenty times as much
 
 
@@ -92,6 +94,12 @@ class Bench:
         Cells with a later stress-free configuration, oldest first.
     rig
         How it is held.
+    level
+        The treated level; empty: the uppermost, which is the only one of a vertebra alone.
+    path
+        How the compression acts: on the ``line`` of the hinge, or as a ``follower`` through all bodies of a segment.
+    spared
+        Whether the neighbours' bone is kept from crushing, see `spare_neighbours`.
     scanner
         (4, 4) from the mesh's coordinates to those of the scanner, mm.
     """
@@ -105,12 +113,28 @@ class Bench:
     cement_share: Array
     rebases: tuple[Rebase, ...] = ()
     rig: Rig = Hinge()
+    level: str = ""
+    path: str = LINE
+    spared: bool = False
     scanner: Array = made(default_factory=lambda: np.eye(4))
 
     @property
     def body(self) -> meshes.Body:
         """The treated vertebral body."""
-        return next(iter(self.mesh.bodies.values()))
+        return treated_body(self.mesh, self.level)
+
+    @property
+    def neighbours(self) -> tuple[str, ...]:
+        """Levels that are not treated, from the top down."""
+        return tuple(level for level in self.mesh.bodies if level != self.body.level)
+
+    @property
+    def of_neighbours(self) -> NDArray[np.bool_]:
+        """(m,) bone of levels that are not treated."""
+        others = np.zeros(len(self.mesh.cells), dtype=bool)
+        for level in self.neighbours:
+            others[self.mesh.bony_cells(level)] = True
+        return others
 
     @property
     def points_mm(self) -> Array:
@@ -137,22 +161,36 @@ class Bench:
         return replace(self, state=step.equilibrium.state, load=step.load)
 
 
-def mount(mesh: meshes.SegmentMesh, field: materials.MaterialField, formulation: NDArray[np.int8]) -> Bench:
-    """Put an untouched specimen between the platens, unloaded."""
+def mount(
+    mesh: meshes.SegmentMesh,
+    field: materials.MaterialField,
+    formulation: NDArray[np.int8],
+    level: str = "",
+    links: fem.Links | None = None,
+) -> Bench:
+    """Put an untouched specimen between the platens, unloaded; ``level`` as in `Bench`."""
     structure = fem.Structure(
         fem.discretise(mesh.points_mm, mesh.cells, formulation),
         field,
-        platens(mesh),
+        platens(mesh, level),
+        links=links,
     )
-    return mounted(mesh, structure, field, Hinge())
+    return mounted(mesh, structure, field, Hinge(), level)
 
 
-def platens(mesh: meshes.SegmentMesh) -> tuple[fem.Platen, fem.Platen]:
-    """The upper and the lower platen."""
-    return _platen(mesh, TOP), _platen(mesh, BOTTOM)
+def treated_body(mesh: meshes.SegmentMesh, level: str) -> meshes.Body:
+    """The body of a level, or (no level given) the uppermost."""
+    return mesh.bodies[level] if level else next(iter(mesh.bodies.values()))
 
 
-def mounted(mesh: meshes.SegmentMesh, structure: fem.Structure, field: materials.MaterialField, rig: Rig) -> Bench:
+def platens(mesh: meshes.SegmentMesh, level: str = "") -> tuple[fem.Platen, fem.Platen]:
+    """The upper and the lower platen, with their centres above and below that of the treated body."""
+    return _platen(mesh, TOP, level), _platen(mesh, BOTTOM, level)
+
+
+def mounted(
+    mesh: meshes.SegmentMesh, structure: fem.Structure, field: materials.MaterialField, rig: Rig, level: str = ""
+) -> Bench:
     """The bench of an untouched structure, unloaded."""
     state = structure.initial_state(field.initial_state())
     bench = Bench(
@@ -164,13 +202,14 @@ def mounted(mesh: meshes.SegmentMesh, structure: fem.Structure, field: materials
         np.zeros(len(mesh.cells), dtype=bool),
         np.zeros(len(mesh.cells)),
         rig=rig,
+        level=level,
     )
     return replace(bench, load=force_load(bench, 0.0))
 
 
-def _platen(mesh: meshes.SegmentMesh, name: str) -> fem.Platen:
+def _platen(mesh: meshes.SegmentMesh, name: str, level: str) -> fem.Platen:
     nodes = mesh.node_sets[name]
-    body = next(iter(mesh.bodies.values()))
+    body = treated_body(mesh, level)
     centre = np.array([*body.centre_mm[:2], mesh.points_mm[nodes, 2].mean()])
     return fem.Platen(name, nodes, centre)
 
@@ -179,7 +218,7 @@ def on_load_line(bench: Bench, offset_anterior_mm: float) -> Bench:
     """The same position with the hinge moved to another load line; forces stay as they are told about the new one."""
     index = next(i for i, p in enumerate(bench.structure.platens) if p.name == TOP)
     platen = bench.structure.platens[index]
-    centre = _platen(bench.mesh, TOP).centre_mm + np.array([0.0, offset_anterior_mm, 0.0])
+    centre = _platen(bench.mesh, TOP, bench.level).centre_mm + np.array([0.0, offset_anterior_mm, 0.0])
     moved, motion = fem.moved_centre(platen, bench.state.motion[index], centre)
     platens = tuple(moved if i == index else p for i, p in enumerate(bench.structure.platens))
     motions = bench.state.motion.copy()
@@ -191,8 +230,10 @@ def on_load_line(bench: Bench, offset_anterior_mm: float) -> Bench:
 
 
 def force_load(bench: Bench, force_n: float, locked: bool = False) -> fem.Load:
-    """Axial compression ``force_n`` on the load line."""
+    """Compression ``force_n`` on the bench's path; the other path bears nothing."""
     load = bench.rig.held(bench.structure, bench.state, locked)
+    if bench.path == FOLLOWER:
+        return replace(load, tension_n=np.array([force_n]))
     force = load.force.copy()
     force[bench.axis] = -force_n
     return replace(load, force=force)
@@ -208,7 +249,9 @@ def drive_load(bench: Bench, approach_mm: float, locked: bool = False) -> fem.Lo
 
 
 def carried_n(bench: Bench, equilibrium: fem.Equilibrium) -> float:
-    """Axial compression that the upper platen carries, N."""
+    """Compression on the bench's path, N: what the upper platen carries, or the tension of the follower's cable."""
+    if bench.path == FOLLOWER:
+        return float(bench.load.tension_n[0])
     return -float(equilibrium.reactions_n[bench.axis])
 
 
@@ -218,10 +261,12 @@ def current_force_n(bench: Bench) -> float:
 
 
 def _evaluated(bench: Bench) -> tuple[fem.Evaluation, float]:
-    """A fresh evaluation of the present state, and its axial compression, N."""
-    evaluation = bench.structure.evaluate(bench.state)
+    """A fresh evaluation of the present state, and its compression, N."""
+    evaluation = bench.structure.evaluate(bench.state, tension_n=bench.load.tension_n)
     if evaluation is None:
         raise ConvergenceError("the saved state cannot be evaluated")
+    if bench.path == FOLLOWER:
+        return evaluation, float(bench.load.tension_n[0])
     return evaluation, -float(fem.reactions(bench.structure, evaluation, bench.state)[bench.axis])
 
 
@@ -256,6 +301,13 @@ def to_force(bench: Bench, force_n: float, controls: Controls, locked: bool = Fa
                 "Try a lower force, or displacement control."
             )
         yield step
+
+
+def on_path(bench: Bench, path: str, controls: Controls) -> Iterator[fem.Step]:
+    """Hand the present compression over to another path; the steps lead to a bench whose ``path`` is to be set."""
+    known, reached_n = _evaluated(bench)
+    start, end = force_load(bench, reached_n), force_load(replace(bench, path=path), reached_n)
+    yield from fem.march(bench.structure, bench.state, start, end, controls.solver, controls.march, known=known)
 
 
 def _stuck(reached_n: float, force_n: float, error: ConvergenceError) -> str:
@@ -295,10 +347,30 @@ def rebased(bench: Bench, cells: Ids) -> Bench:
 
 
 def bone_cells(bench: Bench) -> Ids:
-    """Trabecular cells that hold neither cavity nor cement."""
-    names = np.array(bench.mesh.region_names)[bench.mesh.region]
-    trabecular = np.char.endswith(names.astype(str), ".trabecular")
+    """Trabecular cells of the treated body that hold neither cavity nor cement."""
+    trabecular = np.zeros(len(bench.mesh.cells), dtype=bool)
+    trabecular[bench.mesh.cells_in(f"{bench.body.level}.trabecular")] = True
     return np.flatnonzero(trabecular & ~bench.cavity & (bench.cement_share == 0.0))
+
+
+def spare_neighbours(bench: Bench, spared: bool) -> Bench:
+    """The same state with the neighbours' bone far from crushing, or as it was before.
+
+    Only the strength changes, by a power of two, so that the way back ends at the very same number; elasticity, creep
+    and what the bone remembers stay.
+    """
+    if spared == bench.spared or not bench.neighbours:
+        return bench
+    factor = SPARED_STRENGTH if spared else 1.0 / SPARED_STRENGTH
+    field, others = bench.field, bench.of_neighbours
+    for law, cells, parameters in bench.field.blocks:
+        mine = others[cells]
+        if law is materials.CRUSHABLE_BONE and mine.any():
+            rows = parameters[mine].copy()
+            rows[:, [p.name for p in law.parameters].index("yield_stress_mpa")] *= factor
+            field = field.replace(cells[mine], law, rows)
+    structure = replace(bench.structure, material=field)
+    return replace(bench, structure=structure, field=field, spared=spared)
 
 
 def carried_along(bench: Bench, points: Array) -> Array:

@@ -27,6 +27,7 @@ def pack(bench: Bench) -> tuple[Arrays, dict[str, Any]]:
         "load_value": load.value,
         "load_force": load.force,
         "load_volume": load.volume_mm3,
+        "load_tension": load.tension_n,
         "centres_mm": np.array([platen.centre_mm for platen in bench.structure.platens]),
         "cavity": bench.cavity,
         "cement_share": bench.cement_share,
@@ -41,6 +42,8 @@ def pack(bench: Bench) -> tuple[Arrays, dict[str, Any]]:
         "laws": [block.law.name for block in bench.field.blocks],
         "rebases": len(bench.rebases),
         "cavities": [cavity.name for cavity in bench.structure.cavities],
+        "path": bench.path,
+        "spared": bench.spared,
     }
     return arrays, meta
 
@@ -63,7 +66,7 @@ def unpack(arrays: Arrays, meta: dict[str, Any], fresh: Bench) -> Bench:
     cavities = tuple(fem.Cavity(name, arrays[f"cavity_{i}_cells"]) for i, name in enumerate(meta["cavities"]))
     structure = replace(fresh.structure, mesh=mesh, material=field, platens=platens, cavities=cavities)
     state = fem.State(*(arrays[n] for n in ("displacement_mm", "motion", "pressure_mpa", "history")))
-    load = fem.Load(*(arrays[f"load_{n}"] for n in ("fixed", "value", "force", "volume")))
+    load = fem.Load(*(arrays[f"load_{n}"] for n in ("fixed", "value", "force", "volume", "tension")))
     return replace(
         fresh,
         structure=structure,
@@ -73,4 +76,6 @@ def unpack(arrays: Arrays, meta: dict[str, Any], fresh: Bench) -> Bench:
         cavity=arrays["cavity"],
         cement_share=arrays["cement_share"],
         rebases=rebases,
+        path=meta["path"],
+        spared=meta["spared"],
     )

@@ -60,7 +60,7 @@ class Ledger:
             last=found,
             pressure_n_mm=self.pressure_n_mm + float(pressure @ (found.evaluation.volume_mm3 - _volume(old))),
             load_n_mm=self.load_n_mm + _platen_work(structure, old, found),
-            stored_n_mm=self.stored_n_mm + float(stored.sum()),
+            stored_n_mm=self.stored_n_mm + float(stored.sum()) + _in_links(bench, found) - _in_links(bench, old),
             spent_n_mm=self.spent_n_mm + float((work - stored).sum()),
         )
 
@@ -71,6 +71,15 @@ def elastic_energy(bench: Bench, found: fem.Equilibrium) -> Array:
     elastic = evaluation.strain - bench.field.inelastic_strain(found.state.history)
     density = 0.5 * np.einsum("mqi,mqi->mq", evaluation.response.stress, elastic)
     return np.asarray(np.einsum("mq,mq->m", bench.structure.mesh.weight, density))
+
+
+def _in_links(bench: Bench, found: fem.Equilibrium) -> float:
+    """Elastic energy of ligaments and facets, N mm."""
+    links = bench.structure.links
+    if links is None:
+        return 0.0
+    parts = links.parts(bench.mesh.points_mm + found.state.displacement_mm, np.zeros(0))
+    return sum(parts[name].energy for name in ("springs", "stops") if name in parts)
 
 
 def _volume(found: fem.Equilibrium) -> Array:

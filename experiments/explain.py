@@ -25,6 +25,7 @@ _UNITS: tuple[tuple[str, str, tuple[tuple[str, float], ...]], ...] = (
     ("_ml", "mL", (("mm3", 1e-3), ("litres", 1000.0))),
     ("_mm", "mm", (("cm", 10.0), ("m", 1000.0), ("micrometres", 1e-3))),
     ("_s", "s", (("ms", 1e-3), ("minutes", 60.0))),
+    ("_deg", "degrees", (("radians", 57.29578),)),
     ("_hz", "Hz", (("cycles per minute", 1.0 / 60.0),)),
     ("", "", (("per cent", 0.01),)),
 )

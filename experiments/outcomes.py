@@ -27,6 +27,8 @@ UNITS = {
     "_mm2": "mm2",
     "_mm_per_ml": "mm/mL",
 }
+FELT = ("adjacent_", "disc_")
+"""How the names of what a treatment does to the rest of a segment begin."""
 SUMMED = ("cycles", "equilibria")
 SMALLEST_BASE_MM = 0.01  # a share of less than this says nothing
 NUMBERED = ("fracture", "unload", "posture", "reduce", "deflate", "cement")
@@ -49,6 +51,8 @@ def after_stage(before: Outcomes, stage: Stage, ended: Ended, started: Bench) ->
         if name in ("stiffness_n_per_mm", "strength_n"):
             kind, _, unit = name.partition("_")
             results[f"{kind}_{stage.name}_{unit}"] = _outcome(name, value)
+        elif name.startswith(FELT):
+            results |= felt_after(results, name, value, stage.name)
         elif name in SUMMED and name in results:
             results[name] = Outcome(results[name].value + value, "1")
         else:
@@ -60,6 +64,39 @@ def after_stage(before: Outcomes, stage: Stage, ended: Ended, started: Bench) ->
     if ended.peak is not None:
         results |= {name: _outcome(name, value) for name, value in cement_load(ended.peak).items()}
     return results | _debonded(ended.bench) | _shares(results)
+
+
+def felt_after(before: Outcomes, name: str, value: float, state: str) -> Outcomes:
+    """One quantity of a neighbour in a state: its value, its change, and both again without the state, as the latest.
+
+    The change is relative (volumes have none): to the last fractured state, if that came before, else to the first
+    state of all.
+    """
+    found = {_in_state(name, state): _outcome(name, value), name: _outcome(name, value)}
+    states = [match[1] for known in before if (match := re.fullmatch(_pattern(name), known))]
+    fractured = [known for known in states if re.fullmatch(r"fractured(_\d+)?", known)]
+    base = fractured[-1:] or states[:1]
+    if base and not name.endswith("_ml") and abs(reference := before[_in_state(name, base[0])].value) > 0.0:
+        bare, change = _bare(name), Outcome(value / reference - 1.0, "1")
+        found |= {f"{bare}_{state}_change": change, f"{bare}_change": change}
+    return found
+
+
+def _bare(name: str) -> str:
+    return name.removesuffix(_ending(name))
+
+
+def _in_state(name: str, state: str) -> str:
+    """``disc_T12_L1_pressure_mpa`` and ``treated`` -> ``disc_T12_L1_pressure_treated_mpa``."""
+    return f"{_bare(name)}_{state}{_ending(name)}"
+
+
+def _pattern(name: str) -> str:
+    return rf"{re.escape(_bare(name))}_([a-z][a-z0-9_]*){re.escape(_ending(name))}"
+
+
+def _ending(name: str) -> str:
+    return max((end for end in UNITS if name.endswith(end)), key=len, default="")
 
 
 def _number(stage: Stage) -> str:

@@ -10,6 +10,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, Strict, model_validator
 
 from kyphos.experiments.tables import (
+    ADJACENT_N,
+    PATH,
     SMALLEST_FORCE_N,
     Cement,
     Count,
@@ -21,9 +23,11 @@ from kyphos.experiments.tables import (
     Force,
     Fracture,
     Interface,
+    LoadPath,
     Measure,
     Method,
     Needles,
+    Neighbours,
     Number,
     Procedure,
     Shape,
@@ -34,7 +38,7 @@ from kyphos.experiments.tables import (
     pressure_of_device,
 )
 
-Outcome = Literal["heights", "stiffness", "strength", "pressure"]
+Outcome = Literal["heights", "stiffness", "strength", "pressure", "adjacent"]
 Outcomes = Annotated[tuple[Outcome, ...], Strict(False)]
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
 
@@ -69,7 +73,19 @@ class SteadyStage(StageTable):
     duration_s: Number = Field(default=0.0, ge=0, le=1e7, description="time under load; 0 = too short to creep")
 
 
-class LoadStage(StageTable):
+class OnPath(StageTable):
+    """A stage whose force may follow the curve of a segment."""
+
+    path: LoadPath | None = Field(default=None, description=PATH)
+
+    @model_validator(mode="after")
+    def _follower_is_a_force(self) -> Self:
+        if self.path == "follower" and getattr(self, "control", "force") != "force":
+            raise ValueError('path = "follower" needs control = "force": a cable has a tension, and no way to go')
+        return self
+
+
+class LoadStage(OnPath):
     """Load to a force, or to a platen displacement, and stay there."""
 
     kind: Literal["load"] = "load"
@@ -87,7 +103,7 @@ class LoadStage(StageTable):
         return self
 
 
-class HoldStage(StageTable):
+class HoldStage(OnPath):
     """Wait at constant force (creep), or at constant platen position (relaxation)."""
 
     kind: Literal["hold"] = "hold"
@@ -117,6 +133,10 @@ class FractureStage(StageTable):
     anterior_height_loss: Number = Field(default=0.25, ge=0.02, le=0.6, description="share of intact anterior height")
     offset_anterior_mm: Number = Field(default=10.0, ge=-30, le=30, description="load line in front of the centre")
     duration_s: Number = Field(default=0.0, ge=0, le=1e7, description="time under load; 0 = too short to creep")
+    neighbours: Neighbours | None = Field(
+        default=None,
+        description="of a segment: whether their bone is spared until unloaded (default), or may crush too",
+    )
 
 
 class PostureStage(SteadyStage):
@@ -178,7 +198,7 @@ class CementStage(SteadyStage, Needles, Filling):
         return self
 
 
-class CycleStage(StageTable):
+class CycleStage(OnPath):
     """Load cycles between two forces, ending at the valley."""
 
     kind: Literal["cycle"] = "cycle"
@@ -210,7 +230,7 @@ class CycleStage(StageTable):
         return self.count / self.frequency_hz
 
 
-class MeasureStage(SteadyStage):
+class MeasureStage(SteadyStage, OnPath):
     """Measure heights at ``force_n`` and stiffness; strength is measured on a copy, so nothing is harmed."""
 
     kind: Literal["test"] = "test"
@@ -219,6 +239,12 @@ class MeasureStage(SteadyStage):
     stiffness_low_n: Force = Field(default=100.0, ge=0, le=20_000, description="lower load of the secant stiffness")
     stiffness_high_n: Force = Field(default=600.0, ge=SMALLEST_FORCE_N, le=20_000, description="its upper load")
     strength_strain: Number = Field(default=0.04, ge=0.005, le=0.3, description="strength: maximum up to this strain")
+    adjacent_n: Force | None = Field(
+        default=None,
+        ge=SMALLEST_FORCE_N,
+        le=20_000,
+        description='load of record = ["adjacent"]: stress in the neighbours\' endplates, pressure in the discs',
+    )
     record: Outcomes = Field(default=("heights", "stiffness"), description="outcomes recorded at the end")
 
     @model_validator(mode="after")
@@ -228,6 +254,8 @@ class MeasureStage(SteadyStage):
                 f"stiffness_low_n = {self.stiffness_low_n:g} N must lie below "
                 f"stiffness_high_n = {self.stiffness_high_n:g} N"
             )
+        if ("adjacent" in self.record) != (self.adjacent_n is not None):
+            raise ValueError('adjacent_n is needed where record has "adjacent", and only then')
         return self
 
 
@@ -388,30 +416,32 @@ def expand(
     cement: Cement | None,
     cycling: tuple[Cycling, ...],
     test: Measure,
+    segment: bool = False,
 ) -> tuple[Stage, ...]:
     """Return the stages that the shorthand tables stand for, in order.
 
     Blocks of no cycles and holds of no duration are left out; so is the last test when nothing was cycled.
-    ``cement`` is ignored, and may be None, when the procedure's kind is ``none``.
+    ``cement`` is ignored, and may be None, when the procedure's kind is ``none``. See `timeline` for ``segment``.
     """
     phases: list[Phase] = [fracture]
     if procedure.kind != "none":
         phases.append(TreatEvent(procedure=procedure, cement=cement or Cement()))
-    return timeline([*phases, *cycling], procedure.preload_n, test)
+    return timeline([*phases, *cycling], procedure.preload_n, test, segment)
 
 
-def timeline(phases: Iterable[Phase], preload_n: float, test: Measure) -> tuple[Stage, ...]:
+def timeline(phases: Iterable[Phase], preload_n: float, test: Measure, segment: bool = False) -> tuple[Stage, ...]:
     """Return the stages of any order of fractures, treatments and blocks of cycles.
 
     The untouched specimen is tested first, then it is after each fracture and treatment and after the last of blocks
     in a row, all under ``preload_n``. Stages of the second fracture, treatment or row of blocks have the names of the
-    first with ``_2`` behind them, and so on; blocks are numbered through.
+    first with ``_2`` behind them, and so on; blocks are numbered through. Tests of a ``segment`` look at its
+    neighbours, and leave out strength, which would be that of whichever body gives way first.
     """
-    stages: list[Stage] = [_test("intact", preload_n, test, strength=True)]
+    stages: list[Stage] = [_test("intact", preload_n, test, segment, strength=True)]
     times: Counter[str] = Counter()
     for done, state in _parts(phases, preload_n):
         times[state] += 1
-        after = _test(state, preload_n, test, strength=state == "treated")
+        after = _test(state, preload_n, test, segment, strength=state == "treated")
         stages += [stage if state == "cycled" else _again(stage, times[state]) for stage in done]
         stages.append(_again(after, times[state]))
     return tuple(stages)
@@ -450,15 +480,22 @@ def default_viscosity(shape: Shape) -> Viscosity:
     return "low" if shape == "interdigitated" else "high"
 
 
-def _test(name: str, preload_n: float, test: Measure, strength: bool = False) -> MeasureStage:
+def _test(name: str, preload_n: float, test: Measure, segment: bool, strength: bool = False) -> MeasureStage:
     record: tuple[Outcome, ...] = ("heights", "stiffness", "strength") if strength else ("heights", "stiffness")
-    return MeasureStage(name=name, force_n=preload_n, record=record, **test.model_dump())
+    told = test.model_dump()
+    if segment or test.adjacent_n is not None:
+        record = ("heights", "stiffness", "adjacent")
+        told["adjacent_n"] = test.adjacent_n or ADJACENT_N
+    return MeasureStage(name=name, force_n=preload_n, record=record, **told)
 
 
 def _fracture_stages(fracture: Fracture, preload_n: float) -> Iterator[Stage]:
     offset_mm = fracture.offset_anterior_mm
     yield FractureStage(
-        name="fracture", offset_anterior_mm=offset_mm, anterior_height_loss=fracture.anterior_height_loss
+        name="fracture",
+        offset_anterior_mm=offset_mm,
+        anterior_height_loss=fracture.anterior_height_loss,
+        neighbours=fracture.neighbours,
     )
     if fracture.hold_s > 0.0:
         yield HoldStage(name="hold", control="displacement", offset_anterior_mm=offset_mm, duration_s=fracture.hold_s)
@@ -498,3 +535,22 @@ def _treatment_stages(procedure: Procedure, cement: Cement) -> Iterator[Stage]:
 
 def _cycle(number: int, block: Cycling) -> CycleStage:
     return CycleStage(name=f"cycle_{number}", **block.model_dump(include=set(Cycling.model_fields) - {"protocol"}))
+
+
+def check_segment_keys(stages: Iterable[Stage], segment: bool) -> None:
+    """Refuse (ValueError) what a vertebra alone has not, and what of a segment is not measured."""
+    for stage in stages:
+        where = f"stage {stage.name!r}"
+        if segment and "strength" in stage.record:
+            raise ValueError(
+                f'{where}: record = ["strength"] is for a single level; a segment is as strong as the first body to '
+                "give way"
+            )
+        if segment:
+            continue
+        if getattr(stage, "path", None) == "follower":
+            raise ValueError(f'{where}: path = "follower" needs a segment; give levels, or remove path')
+        if "adjacent" in stage.record or getattr(stage, "adjacent_n", None) is not None:
+            raise ValueError(f"{where}: a vertebra alone has no neighbours; remove adjacent_n, or give more levels")
+        if getattr(stage, "neighbours", None) is not None:
+            raise ValueError(f"{where}: a vertebra alone has no neighbours; remove the key neighbours")

@@ -24,14 +24,21 @@ from .fields import write_fields
 from .plan import CementStage, ReduceStage
 from .progress import Reporter, SilentReporter, Step
 from .result import Result, load_result
+from .segment import boundary_condition, disc_blocks, segment_links
 from .spec import StudySpec
-from .specimen import bone_cards, build_mesh, mesh_facts, scanner_frame
+from .specimen import bone_cards, build_mesh, disc_grades, mesh_facts, scanner_frame
 from .stages import run_stage
 from .store import Checkpoint, Outcome, RunStore, open_run, outcome_entries
 from .strength_run import VoxelWork
 from .work import Finished, Outcomes, Reached, Work, controls_of, rows_of, solver_facts
 
-BENDING = ("shell", "superior_endplate", "inferior_endplate")  # thin parts: enhanced strain
+BENDING = (
+    "shell",
+    "superior_endplate",
+    "inferior_endplate",
+    "superior_cartilage",
+    "inferior_cartilage",
+)  # thin parts: enhanced strain
 
 
 def run_study(spec: StudySpec, out: Path, *, resume: bool = False, reporter: Reporter | None = None) -> Result:
@@ -118,13 +125,13 @@ def _one_stage(
 class BodyWork:
     """A meshed vertebral body on the bench."""
 
-    facts: dict[str, Any] = {}  # noqa: RUF012  # never changed
-
     def __init__(self, spec: StudySpec) -> None:
         self.mesh = build_mesh(spec)
-        bench = specimen_bench(self.mesh, bone_cards(spec.specimen))
-        self._spec, self._bench = spec, replace(bench, scanner=scanner_frame(spec))
+        self._spec, self._bench = spec, replace(study_bench(spec, self.mesh), scanner=scanner_frame(spec))
         self._controls = controls_of(spec.solver)
+        self.facts: dict[str, Any] = (
+            {"adjacent": boundary_condition(spec.body_stages)} if spec.specimen.is_segment else {}
+        )
         _check_volumes(spec, self._bench)
         cementing.check_requests(spec.body_stages, self._bench)
 
@@ -163,17 +170,38 @@ def _whereabouts(node: int | None, mesh: meshes.SegmentMesh) -> str:
     return f" Point {node} lies in {' and '.join(regions)}, at ({x:.1f}, {y:.1f}, {z:.1f}) mm in the mesh."
 
 
-def specimen_bench(mesh: meshes.SegmentMesh, cards: Mapping[str, str] | None = None) -> Bench:
-    """Put a meshed specimen with its bone between the platens; ``cards`` as for ``materials.bone_field``."""
+def study_bench(spec: StudySpec, mesh: meshes.SegmentMesh) -> Bench:
+    """A study's specimen, as meshed, between the platens."""
+    one = spec.specimen
+    return specimen_bench(mesh, bone_cards(one), one.treated, disc_grades(one))
+
+
+def specimen_bench(
+    mesh: meshes.SegmentMesh,
+    cards: Mapping[str, str] | None = None,
+    level: str = "",
+    grades: Mapping[str, str] | None = None,
+) -> Bench:
+    """Put a meshed specimen between the platens: its bone and, of a segment, its discs, ligaments and facets.
+
+    ``cards`` as for ``materials.bone_field``; ``level`` is the treated one; ``grades`` of the discs, by name, default
+    healthy.
+    """
     formulation = np.full(len(mesh.cells), fem.FORMULATIONS["mean_dilatation"], dtype=np.int8)
     thin = np.array([name.rpartition(".")[2] in BENDING for name in mesh.region_names])
     formulation[thin[mesh.region]] = fem.FORMULATIONS["enhanced"]
     volume = fem.discretise(mesh.points_mm, mesh.cells).weight.sum(axis=1)
     share = {level: body.shell_share for level, body in mesh.bodies.items()}
     field = materials.bone_field(
-        mesh.region_names, mesh.region, mesh.density_g_per_cc, np.cbrt(volume), shell_share=share, cards=cards
+        mesh.region_names,
+        mesh.region,
+        mesh.density_g_per_cc,
+        np.cbrt(volume),
+        shell_share=share,
+        cards=cards,
+        others=disc_blocks(mesh, grades or {}),
     )
-    return mount(mesh, field, formulation)
+    return mount(mesh, field, formulation, level, segment_links(mesh))
 
 
 def _check_volumes(spec: StudySpec, bench: Bench) -> None:

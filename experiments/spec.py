@@ -27,6 +27,7 @@ from kyphos.experiments.plan import (
     CouponStage,
     Stage,
     VoxelStage,
+    check_segment_keys,
     default_shape,
     default_viscosity,
     expand,
@@ -110,6 +111,7 @@ class StudySpec(Table):
         elif self.procedure is not None or self.event is not None:
             _check_same(self.body_stages, self._expanded())
         _check_names(self.stage)
+        check_segment_keys(self.body_stages, self.specimen.is_segment)
         return self
 
     def _resolve_coupon(self, coupon: Coupon) -> None:
@@ -173,9 +175,9 @@ class StudySpec(Table):
 
     def _expanded(self) -> tuple[Stage, ...]:
         if self.event is not None:
-            return timeline(self.event, preload_of(self.event), self.test or Measure())
+            return timeline(self.event, preload_of(self.event), self.test or Measure(), self.specimen.is_segment)
         tables = (self.fracture, self.procedure, self.cement, self.cycling, self.test)
-        return expand(*tables)  # type: ignore[arg-type]  # filled just before
+        return expand(*tables, segment=self.specimen.is_segment)  # type: ignore[arg-type]  # filled just before
 
 
 @dataclass(frozen=True)
@@ -450,11 +452,6 @@ def _check_same(written: tuple[Stage, ...], expanded: tuple[Stage, ...]) -> None
 def _check_supported(spec: StudySpec, place: toml_text.Place) -> None:
     """Refuse what the study file can already say but the bench cannot do yet; and scans that do not exist."""
     specimen = spec.specimen
-    if len(specimen.levels) > 1:
-        raise StudyError(
-            f"{place(('specimen', 'levels'))}: levels = {list(specimen.levels)}: segments of several "
-            'levels are not supported yet; give one level, as in levels = ["L1"]'
-        )
     if specimen.posterior:
         raise StudyError(f"{place(('specimen', 'posterior'))}: posterior = true is not supported yet; remove it")
     _check_constants(spec, place)

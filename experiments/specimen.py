@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kyphos.errors import StudyError
 from kyphos.experiments.spec import StudySpec
-from kyphos.experiments.tables import CARD_REGIONS, Specimen
+from kyphos.experiments.tables import CARD_REGIONS, Grade, Specimen
 
 if TYPE_CHECKING:
-    from kyphos.meshes import SegmentMesh, VoxelImage
+    from kyphos.meshes import DiscDimensions, SegmentMesh, VoxelImage
 
 
 def build_mesh(spec: StudySpec) -> SegmentMesh:
@@ -96,14 +97,58 @@ def _parametric(specimen: Specimen, element_size_mm: float) -> SegmentMesh:
     assert specimen.vbmd_mg_per_cc is not None
     assert specimen.density_cv is not None
     sizes = specimen.dimensions.model_dump(exclude_none=True) if specimen.dimensions else {}
+    treated = replace(meshes.default_dimensions(specimen.treated, specimen.sex), **sizes)
+    if specimen.is_segment:
+        mesh = meshes.segment_mesh(
+            specimen.levels,
+            {specimen.treated: treated},
+            _discs(specimen),
+            sex=specimen.sex,
+            element_size_mm=element_size_mm,
+            vbmd_mg_per_cc=specimen.vbmd_mg_per_cc,
+            seed=specimen.seed,
+            density_cv=specimen.density_cv,
+        )
+        return _with_densities(mesh, specimen)
     return meshes.build_body(
         specimen.treated,
-        replace(meshes.default_dimensions(specimen.treated, specimen.sex), **sizes),
+        treated,
         element_size_mm=element_size_mm,
         vbmd_mg_per_cc=specimen.vbmd_mg_per_cc,
         seed=specimen.seed,
         density_cv=specimen.density_cv,
     )
+
+
+def disc_grades(specimen: Specimen) -> dict[str, Grade]:
+    """Grade of degeneration of every disc, from the top down."""
+    own = {name: disc.grade for name, disc in (specimen.discs or {}).items()}
+    return {name: own.get(name) or specimen.disc_grade or "healthy" for name in specimen.joints}
+
+
+def _discs(specimen: Specimen) -> dict[str, DiscDimensions]:
+    """Sizes of all discs; where a lordosis is given, what it differs by is shared by the discs without a wedge."""
+    from kyphos import meshes
+
+    discs = {name: meshes.default_disc(name, grade) for name, grade in disc_grades(specimen).items()}
+    given = {name: one.model_dump(exclude_none=True, exclude={"grade"}) for name, one in (specimen.discs or {}).items()}
+    discs |= {name: replace(discs[name], **sizes) for name, sizes in given.items()}
+    if specimen.lordosis_deg is not None:
+        free = [name for name in discs if "wedge_deg" not in given.get(name, {})]
+        if not free:
+            raise StudyError("lordosis_deg and the wedge_deg of every disc are given; remove one of them")
+        more = (specimen.lordosis_deg - sum(disc.wedge_deg for disc in discs.values())) / len(free)
+        discs |= {name: replace(discs[name], wedge_deg=discs[name].wedge_deg + more) for name in free}
+    return discs
+
+
+def _with_densities(mesh: SegmentMesh, specimen: Specimen) -> SegmentMesh:
+    """The segment with the mean density of each level that has one of its own; its scatter is scaled along."""
+    density = mesh.density_g_per_cc.copy()
+    for level, vbmd in (specimen.level_vbmd_mg_per_cc or {}).items():
+        assert specimen.vbmd_mg_per_cc is not None, "a segment has no scan"
+        density[mesh.bony_cells(level)] *= vbmd / specimen.vbmd_mg_per_cc
+    return replace(mesh, density_g_per_cc=density)
 
 
 def scan_paths(spec: StudySpec) -> tuple[Path, Path]:

@@ -18,8 +18,9 @@ from kyphos import fem, meshes
 from kyphos.errors import ConvergenceError
 from kyphos.units import N_MM_PER_J
 
-from . import balloon, cementing, plan
+from . import adjacent, balloon, cementing, plan
 from .bench import (
+    LINE,
     Bench,
     Controls,
     carried_along,
@@ -29,6 +30,8 @@ from .bench import (
     force_load,
     last,
     on_load_line,
+    on_path,
+    spare_neighbours,
     to_force,
     with_cavities,
 )
@@ -57,7 +60,14 @@ def run_stage(stage: plan.Stage, bench: Bench, controls: Controls) -> Running:
     """
     controls.solver.reset()  # so that a resumed run repeats an uninterrupted one to the last bit
     bench = on_load_line(bench, stage.offset_anterior_mm)
+    path = getattr(stage, "path", None) or LINE
+    if path != bench.path:
+        bench = replace((yield from passed(bench, on_path(bench, path, controls))), path=path)
+    if stage.kind not in _CRUSHED:
+        bench = spare_neighbours(bench, False)
     ended = yield from _KINDS[stage.kind](stage, bench, controls)
+    if stage.kind == "unload":
+        ended = replace(ended, bench=spare_neighbours(ended.bench, False))
     if stage.kind in _WAITING:
         bench = yield from wait(ended.bench, ended.bench.load, stage.duration_s, controls)
         ended = replace(ended, bench=bench)
@@ -128,6 +138,7 @@ def waiting_times(duration_s: float) -> tuple[float, ...]:
 
 def _fracture(stage: plan.FractureStage, bench: Bench, controls: Controls) -> Running:
     """Press the load point down until the anterior height has shrunk by the wanted share of the intact height."""
+    bench = spare_neighbours(bench, stage.neighbours != "crush")
     intact = meshes.gauge_height_mm(bench.body.gauges["anterior"], bench.mesh.points_mm)
     wanted, (step_mm, longest_mm) = stage.anterior_height_loss, bench.body.height_mm * np.array(FRACTURE_STEPS)
     loss, energy, force = _anterior_loss(bench, intact), 0.0, current_force_n(bench)
@@ -230,13 +241,16 @@ def _worn(stage: plan.CycleStage, cycle: int, error: ConvergenceError) -> str:
 
 
 def _test(stage: plan.MeasureStage, bench: Bench, controls: Controls) -> Running:
-    """Reference preload; stiffness and strength with parallel platens, on a copy."""
+    """Reference preload; on copies what the neighbours feel, and stiffness and strength with parallel platens."""
     bench = yield from passed(bench, to_force(bench, stage.force_n, controls))
     outcomes: dict[str, float] = {}
     if "stiffness" in stage.record:
         outcomes["stiffness_n_per_mm"] = _stiffness(stage, bench, controls)
     if "strength" in stage.record:
         outcomes["strength_n"] = _strength(stage, bench, controls)
+    if "adjacent" in stage.record:
+        assert stage.adjacent_n is not None, "the stage has checked this"
+        outcomes |= adjacent.felt(last(bench, to_force(bench, stage.adjacent_n, controls)))
     return Ended(bench, outcomes)
 
 
@@ -261,6 +275,7 @@ def _strength(stage: plan.MeasureStage, bench: Bench, controls: Controls) -> flo
     return largest
 
 
+_CRUSHED = ("fracture", "hold", "unload")  # neighbours that a fracture spares stay spared until it is unloaded
 _WAITING = (
     "load",
     "unload",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AllowInfNan, BaseModel, ConfigDict, Field, Strict, model_validator
@@ -9,6 +10,8 @@ from pydantic import AfterValidator, AllowInfNan, BaseModel, ConfigDict, Field, 
 from kyphos.experiments.cyclic import CYCLIC_PROTOCOLS, FIXED, ProtocolName
 
 LEVELS = tuple(f"T{n}" for n in range(1, 13)) + tuple(f"L{n}" for n in range(1, 6))
+SEGMENT_LEVELS = LEVELS[LEVELS.index("T11") :]
+_OF_SEGMENTS = ("level_vbmd_mg_per_cc", "disc_grade", "lordosis_deg", "discs")
 SAMPLES = ("verse004_L2",)
 DEFAULT_VBMD_MG_PER_CC = 80.0
 SMALLEST_FORCE_N = 5.0
@@ -25,6 +28,9 @@ CouponTest = Literal["compression", "tension", "bend", "creep", "fatigue"]
 CouponShape = Literal["cylinder", "cube", "bar", "waisted"]
 Ends = Literal["slide", "stick"]
 Strains = Literal["engineering", "logarithmic"]
+Neighbours = Literal["spared", "crush"]
+LoadPath = Literal["line", "follower"]
+Grade = Literal["healthy", "mild", "moderate", "severe"]
 
 
 PRESSURE_MPA: dict[Device, tuple[float, float]] = {
@@ -38,6 +44,10 @@ PRESSURE_MPA: dict[Device, tuple[float, float]] = {
 Balloons: stops at 200-300 psi, made for 400, or 700 (B23 of the evidence, recalled). The balloon that opens an
 expander: 30 bar (assumed).
 """
+
+
+ADJACENT_N = 500.0
+PATH = "of a segment: load on the line of the hinge (default), or follower, a cable through all bodies"
 
 
 def _zero_or_a_real_force(value: float) -> float:
@@ -100,6 +110,14 @@ class Dimensions(Table):
     endplate_thickness_mm: Number | None = Field(default=None, ge=0.2, le=1.5, description="bony endplates")
 
 
+class DiscSizes(Table):
+    """One intervertebral disc; what is left out takes the default of its place, or that of the whole segment."""
+
+    grade: Grade | None = Field(default=None, description="degeneration, in place of disc_grade")
+    height_mm: Number | None = Field(default=None, ge=2, le=20, description="mean of front and back, when healthy")
+    wedge_deg: Number | None = Field(default=None, ge=-20, le=30, description="open to the front +, when healthy")
+
+
 class Specimen(Table):
     """What is tested: vertebral bodies made from a few numbers, or read from a CT."""
 
@@ -136,7 +154,34 @@ class Specimen(Table):
     )
     labels: str | None = Field(default=None, description="label map of the scan (NIfTI)")
     posterior: Annotated[bool, Strict()] = Field(default=False, description="with posterior elements and ligaments")
-    dimensions: Dimensions | None = Field(default=None, description="sizes that differ from the level's defaults")
+    dimensions: Dimensions | None = Field(
+        default=None, description="sizes of the treated level that differ from its defaults"
+    )
+    level_vbmd_mg_per_cc: dict[str, Number] | None = Field(
+        default=None, description="density of levels of a segment that have another than vbmd_mg_per_cc"
+    )
+    disc_grade: Grade | None = Field(
+        default=None, description="degeneration of all discs of a segment: height, wedge, tissues; default healthy"
+    )
+    lordosis_deg: Number | None = Field(
+        default=None,
+        ge=-60,
+        le=90,
+        description="sum of the wedges of a segment's discs, when healthy; default by level",
+    )
+    discs: dict[str, DiscSizes] | None = Field(
+        default=None, description="discs that differ: [specimen.discs.T12_L1] grade, height_mm, wedge_deg"
+    )
+
+    @property
+    def is_segment(self) -> bool:
+        """Whether there is more than one level."""
+        return len(self.levels) > 1
+
+    @property
+    def joints(self) -> tuple[str, ...]:
+        """Names of the discs, from the top down."""
+        return tuple(f"{upper}_{lower}" for upper, lower in pairwise(self.levels))
 
     @model_validator(mode="before")
     @classmethod
@@ -148,6 +193,8 @@ class Specimen(Table):
         levels = filled.get("levels", ("L1",))
         if "treated" not in filled and isinstance(levels, list | tuple) and len(levels) == 1:
             filled["treated"] = str(levels[0])
+        if isinstance(levels, list | tuple) and len(levels) > 1:
+            filled = {"disc_grade": "healthy", **filled}
         if filled.get("scan") is None:
             filled = {"density_cv": 0.2, "sex": "female", **filled}
             if all(filled.get(key) is None for key in _DENSITIES):
@@ -157,6 +204,7 @@ class Specimen(Table):
     @model_validator(mode="after")
     def _agree(self) -> Self:
         _check_levels(self.levels, self.treated)
+        _check_segment(self)
         if self.scan is None:
             for key in ("labels", "hu_calibration"):
                 if getattr(self, key) is not None:
@@ -215,6 +263,31 @@ def _check_levels(levels: tuple[str, ...], treated: str) -> None:
         raise ValueError(f"the key 'treated' is missing; allowed: {', '.join(levels)}")
     if treated not in levels:
         raise ValueError(f"treated = {treated!r} is not among levels; allowed: {', '.join(levels)}")
+
+
+def _check_segment(specimen: Specimen) -> None:
+    """Keys of a segment, and what it cannot be."""
+    if not specimen.is_segment:
+        given = [key for key in _OF_SEGMENTS if getattr(specimen, key) is not None]
+        if given:
+            raise ValueError(f"{given[0]} is for a segment of several levels; remove it, or add levels")
+        return
+    if not set(specimen.levels) <= set(SEGMENT_LEVELS):
+        raise ValueError(
+            f"levels {list(specimen.levels)}: a segment of several levels lies within {SEGMENT_LEVELS[0]} to "
+            f"{SEGMENT_LEVELS[-1]}"
+        )
+    if specimen.scan is not None:
+        raise ValueError(
+            'scan is for a single level; remove it, or the other levels, as in levels = ["L2"] for the sample'
+        )
+    for key, allowed in (("level_vbmd_mg_per_cc", specimen.levels), ("discs", specimen.joints)):
+        unknown = sorted(set(getattr(specimen, key) or {}) - set(allowed))
+        if unknown:
+            raise ValueError(f"{key}: the segment has no {unknown[0]!r}; allowed: {', '.join(allowed)}")
+    for level, vbmd in (specimen.level_vbmd_mg_per_cc or {}).items():
+        if not 20 <= vbmd <= 400:
+            raise ValueError(f"level_vbmd_mg_per_cc: {level} = {vbmd:g} must lie between 20 and 400")
 
 
 def _check_scan(scan: str, labels: str | None, hu_calibration: str | None) -> None:
@@ -307,6 +380,10 @@ class Fracture(Table):
     hold_s: Number = Field(default=900.0, ge=0, le=1e6, description="time at the full crush; 0 = no hold")
     recovery_s: Number = Field(default=1800.0, ge=0, le=1e6, description="time at the preload afterwards")
     offset_anterior_mm: Number = Field(default=10.0, ge=-30, le=30, description="load line in front of the centre")
+    neighbours: Neighbours | None = Field(
+        default=None,
+        description="of a segment: whether their bone is spared until unloaded (default), or may crush too",
+    )
 
 
 NEEDLE_SPREADS: dict[str, float] = {"bipedicular": 0.36, "unipedicular": 0.06}
@@ -417,6 +494,7 @@ class Cycling(Table):
     jump_tolerance: Number = Field(
         default=0.006, ge=1e-6, le=0.2, description="error of a jump's growth of displacement, over all growth so far"
     )
+    path: LoadPath | None = Field(default=None, description=PATH)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -480,6 +558,13 @@ class Measure(Table):
     stiffness_low_n: Force = Field(default=100.0, ge=0, le=20_000, description="lower load of the secant stiffness")
     stiffness_high_n: Force = Field(default=600.0, ge=SMALLEST_FORCE_N, le=20_000, description="its upper load")
     strength_strain: Number = Field(default=0.04, ge=0.005, le=0.3, description="strength: maximum up to this strain")
+    adjacent_n: Force | None = Field(
+        default=None,
+        ge=SMALLEST_FORCE_N,
+        le=20_000,
+        description="of a segment: load under which neighbours and discs are looked at; default 500",
+    )
+    path: LoadPath | None = Field(default=None, description=PATH)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -45,8 +45,8 @@ def cement_load(peak: Bench) -> dict[str, float]:
 
 
 def bone_damage(bench: Bench) -> float:
-    """Integral of the damage over the bone that holds neither cement nor cavity, per stress-free volume, mL."""
-    bone = ~bench.cavity & (bench.cement_share == 0.0)
+    """Integral of the damage over the treated bone without cement or cavity, per stress-free volume, mL."""
+    bone = ~bench.cavity & (bench.cement_share == 0.0) & ~bench.of_neighbours
     damage = bench.field.state_field(bench.state.history, "damage")
     return float((bench.structure.mesh.weight * damage)[bone].sum()) / MM3_PER_ML
 

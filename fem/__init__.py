@@ -15,7 +15,7 @@ from .cycles import CycleSettings, CycleState, run_cycles
 from .discretisation import FORMULATIONS, Discretisation, Part, discretise, joined
 from .elements import ELEMENTS, Element
 from .linear import DirectSolver, LaggedDirectSolver, LinearSolver, SolverRecord
-from .links import Cables, Links, Pulled, Springs, Stops, carried_points, stops_at_rest
+from .links import Cables, Links, Pulled, Springs, Stops, carried_points, point_weights, stops_at_rest
 from .loads import FACES, boundary_faces, pressure_forces, traction_forces
 from .march import MarchSettings, Step, march, settle
 from .measure import cauchy_stress, cell_pressure, cell_volumes, reactions, stress_work, von_mises
@@ -77,6 +77,7 @@ __all__ = [
     "moved_centre",
     "nodal_average",
     "platen_displacement",
+    "point_weights",
     "prescribe",
     "pressure_forces",
     "reactions",

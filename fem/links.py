@@ -336,9 +336,14 @@ def carried_points(nodes_mm: Array, carriers: Sequence[Ids], at_mm: Array) -> sp
     if len(carriers) != len(at):
         raise InputError(f"carried_points: {len(carriers)} sets of nodes for {len(at)} points; give one for each")
     weights = [_affine_weights(nodes_mm[ids], at[k], k) for k, ids in enumerate(carriers)]
-    rows = np.repeat(np.arange(len(at)), [len(ids) for ids in carriers])
+    return point_weights(carriers, weights, len(nodes_mm))
+
+
+def point_weights(carriers: Sequence[Ids], weights: Sequence[Array], n_nodes: int) -> sp.csr_array:
+    """Weights (k, n) of points, each with the ids and the weights (a,) of the nodes that carry it."""
+    rows = np.repeat(np.arange(len(carriers)), [len(ids) for ids in carriers])
     entries = (np.concatenate(weights), (rows, np.concatenate(carriers)))
-    return sp.csr_array(sp.coo_array(entries, shape=(len(at), len(nodes_mm))))
+    return sp.csr_array(sp.coo_array(entries, shape=(len(carriers), n_nodes)))
 
 
 def _affine_weights(nodes_mm: Array, point_mm: Array, number: int) -> Array:

@@ -195,6 +195,7 @@ def bone_field(
     *,
     shell_share: Mapping[str, float] | None = None,
     cards: Mapping[str, str | Card] | None = None,
+    others: Sequence[Block] = (),
     n_points: int = 8,
 ) -> MaterialField:
     """The field of an untreated segment.
@@ -210,6 +211,8 @@ def bone_field(
         in parallel. Default: all cortex.
     cards
         Other cards than `DEFAULT_CARDS`, by kind of region: {"trabecular": card or its name}.
+    others
+        Blocks of cells that have their material already, such as discs; their regions need no card.
     n_points
         Quadrature points of a cell.
 
@@ -220,9 +223,12 @@ def bone_field(
     """
     chosen: dict[str, str | Card] = {**DEFAULT_CARDS, **(cards or {})}
     volume = cell_size_mm**3
-    blocks = []
+    blocks = list(others)
+    bare = np.ones(region.size, dtype=bool)
+    for block in others:
+        bare[block.cells] = False
     for index, name in enumerate(region_names):
-        cells = np.flatnonzero(region == index)
+        cells = np.flatnonzero((region == index) & bare)
         if not cells.size:
             continue
         level, _, part = name.rpartition(".")

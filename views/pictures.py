@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from kyphos.experiments import Result
 from kyphos.views import charts
+from kyphos.views.neighbours import adjacent_chart
 from kyphos.views.reading import read_run, read_stage, stage_files
-from kyphos.views.scene import Frame, Parts, Shade, common_frame, draw_shaded, draw_solid, split, studio
+from kyphos.views.scene import Frame, Parts, Shade, common_frame, disc_ids, draw_shaded, draw_solid, split, studio
 from kyphos.views.slices import slice_pictures
-from kyphos.views.style import BONE, CAVITY, CEMENT, INK, OVERVIEW, POT, figure, save
+from kyphos.views.style import BONE, CAVITY, CEMENT, DISC, INK, OVERVIEW, POT, figure, save
 
 Image = NDArray[np.uint8]
 
@@ -30,6 +31,7 @@ CHARTS = {
     "heights_cycles.png": charts.height_chart,
     "load_displacement.png": charts.load_chart,
     "balloon.png": charts.balloon_chart,
+    "adjacent.png": adjacent_chart,
 }
 
 
@@ -58,7 +60,7 @@ def stage_pictures(run: Result, folder: Path) -> list[Path]:
         return []
     grids = [read_stage(file) for file in files]
     regions = tuple(run.manifest["region_names"])
-    frame = common_frame(grids)
+    frame, discs = common_frame(grids), bool(disc_ids(regions))
     halves = [split(grid, regions, cut=True) for grid in grids]
     shades = choose_shades(halves)
     wholes = [split(grid, regions, cut=False) for grid in grids]
@@ -68,10 +70,10 @@ def stage_pictures(run: Result, folder: Path) -> list[Path]:
             for file, whole, half in zip(files, wholes, halves, strict=True)
         }
     main = {name: panels[name] for name in main_stages(run, list(panels))}
-    paths = [save(stages_sheet(main, shades, frame), folder / OVERVIEW)]
+    paths = [save(stages_sheet(main, shades, frame, discs), folder / OVERVIEW)]
     for index, (name, column) in enumerate(panels.items()):
         path = folder / f"stage_{index:02d}_{name}.png"
-        paths.append(save(stage_picture(column, name, shades, frame), path))
+        paths.append(save(stage_picture(column, name, shades, frame, discs), path))
     return paths
 
 
@@ -92,10 +94,11 @@ def choose_shades(stages: list[Parts]) -> list[Shade]:
     return [shade for shade in shades if shade.array in stages[0].bone.array_names]
 
 
-def stages_sheet(panels: dict[str, list[Image]], shades: list[Shade], frame: Frame) -> Figure:
+def stages_sheet(panels: dict[str, list[Image]], shades: list[Shade], frame: Frame, discs: bool = False) -> Figure:
     """Stages side by side: outside in the first row, a cut-away for each shade below.
 
-    ``panels[stage][row]`` are images of one size; rows are the outside and then the shades.
+    ``panels[stage][row]`` are images of one size; rows are the outside and then the shades. ``discs``: whether
+    there are any.
     """
     rows, columns = 1 + len(shades), len(panels)
     width, height = frame.size_px
@@ -109,11 +112,11 @@ def stages_sheet(panels: dict[str, list[Image]], shades: list[Shade], frame: Fra
         for row, shade in enumerate(shades, start=1):
             _scale(drawn, list(grid[row]), shade)
         _ruler(grid[0, 0], frame)
-        _key(drawn)
+        _key(drawn, discs)
     return drawn
 
 
-def stage_picture(images: list[Image], name: str, shades: list[Shade], frame: Frame) -> Figure:
+def stage_picture(images: list[Image], name: str, shades: list[Shade], frame: Frame, discs: bool = False) -> Figure:
     """One stage, larger: the outside and its cut-aways in a row."""
     width, height = frame.size_px
     panel_inch = 2.6
@@ -125,7 +128,7 @@ def stage_picture(images: list[Image], name: str, shades: list[Shade], frame: Fr
             _scale(drawn, [place], shade)
         axes[0].set_title(_words(name))
         _ruler(axes[0], frame)
-        _key(drawn)
+        _key(drawn, discs)
     return drawn
 
 
@@ -165,7 +168,13 @@ def _ruler(axes: Axes, frame: Frame) -> None:
     axes.text(x + 0.5 * length, y - 0.02 * height, f"{RULER_MM:g} mm", ha="center", va="bottom", fontsize=7)
 
 
-def _key(drawn: Figure) -> None:
-    entries = {"bone": BONE, "cement": CEMENT, "balloon cavity": CAVITY, "pot": POT}
+def _key(drawn: Figure, discs: bool) -> None:
+    entries = {
+        "bone": BONE,
+        **({"disc": DISC} if discs else {}),
+        "cement": CEMENT,
+        "balloon cavity": CAVITY,
+        "pot": POT,
+    }
     patches = [Patch(color=colour, label=name) for name, colour in entries.items()]
     drawn.legend(handles=patches, loc="outside lower center", ncols=len(patches))

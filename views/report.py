@@ -19,6 +19,7 @@ CAPTIONS = {
     "heights_stages.png": "Heights between the bony endplates, under the reference preload.",
     "heights_cycles.png": "Heights and their share left, against cycles.",
     "load_displacement.png": "What the machine recorded.",
+    "adjacent.png": "What the neighbours feel: stress in their endplates and pressure in the discs, by state.",
     "balloon.png": "Pressure of the balloons, and the height that they win, against their volume.",
 }
 CUT_WORDS = "The main stages, on one scale; the cut is mid-sagittal."

@@ -11,7 +11,7 @@ import pyvista as pv
 from numpy.typing import NDArray
 from vtkmodules.vtkCommonCore import vtkLogger
 
-from kyphos.views.style import BONE, CAVITY, CEMENT, INK, POT
+from kyphos.views.style import BONE, CAVITY, CEMENT, DISC, INK, POT
 
 PANEL_HEIGHT_PX = 620
 MARGIN = 1.06
@@ -23,12 +23,13 @@ class Parts:
     """Surfaces of the parts of one stage, deformed (mm); a part that is absent has no cells.
 
     No two surfaces coincide where both are drawn: the bone's leaves out its walls towards cement and cavity,
-    the pots' their faces on the bone. The bone carries the saved cell arrays, and ``distance_mm``: how far
+    the pots' and discs' their faces on the bone. The bone carries the saved cell arrays, and ``distance_mm``: how far
     each point has moved.
     """
 
     bone: pv.PolyData
     pots: pv.PolyData
+    discs: pv.PolyData
     cement: pv.PolyData
     cavity: pv.PolyData
 
@@ -76,15 +77,21 @@ def split(grid: pv.UnstructuredGrid, region_names: tuple[str, ...], *, cut: bool
     warped = grid.copy()
     warped.points = grid.points + grid.point_data["displacement_mm"]
     warped.point_data["distance_mm"] = np.linalg.norm(grid.point_data["displacement_mm"], axis=1)
-    pot = np.isin(warped.cell_data["region"], pot_ids)
+    pot, disc = (np.isin(warped.cell_data["region"], ids) for ids in (pot_ids, disc_ids(region_names)))
     cement = _mask(warped, "cement_fraction")
     cavity = _mask(warped, "is_cavity") & ~cement
     return Parts(
-        bone=_faces(_surface(warped, ~pot), warped, ~(pot | cement | cavity)),
+        bone=_faces(_surface(warped, ~pot), warped, ~(pot | disc | cement | cavity)),
         pots=_faces(_surface(warped, np.ones_like(pot)), warped, pot),
+        discs=_faces(_surface(warped, np.ones_like(pot)), warped, disc),
         cement=_surface(warped, cement),
         cavity=_surface(warped, cavity),
     )
+
+
+def disc_ids(region_names: tuple[str, ...]) -> list[int]:
+    """Regions of intervertebral discs: ``T12_L1.nucleus``."""
+    return [index for index, name in enumerate(region_names) if "_" in name.partition(".")[0] and "." in name]
 
 
 def common_frame(grids: list[pv.UnstructuredGrid]) -> Frame:
@@ -122,6 +129,7 @@ def draw_solid(plotter: pv.Plotter, parts: Parts) -> NDArray[np.uint8]:
     _add(plotter, parts.cement, color=CEMENT, smooth=True)
     _add(plotter, parts.cavity, color=CAVITY, smooth=True)
     _add(plotter, parts.bone, color=BONE, opacity=0.3 if filled else 1.0, show_edges=not filled)
+    _add(plotter, parts.discs, color=DISC, opacity=0.3 if filled else 1.0, show_edges=not filled)
     _add(plotter, parts.pots, color=POT, opacity=0.25)
     return _photograph(plotter)
 
@@ -141,6 +149,7 @@ def draw_shaded(plotter: pv.Plotter, parts: Parts, shade: Shade) -> NDArray[np.u
     )
     _add(plotter, parts.cement, color=CEMENT, show_edges=True, lighting=False)
     _add(plotter, parts.cavity, color=CAVITY, show_edges=True, lighting=False)
+    _add(plotter, parts.discs, color=DISC, show_edges=True, lighting=False)
     _add(plotter, parts.pots, color=POT, opacity=0.25)
     return _photograph(plotter)
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 BONE = "#e8dcc0"
 POT = "#b9bec4"
+DISC = "#9dbfcf"
 CEMENT = "#d6258f"
 CAVITY = "#27a8f0"
 INK = "#222222"

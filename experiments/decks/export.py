@@ -22,9 +22,9 @@ from ..checkpoint import unpack
 from ..fields import stage_fields
 from ..plan import StiffnessStage, VoxelStage
 from ..progress import Reporter, SilentReporter
-from ..run import run_study, specimen_bench
+from ..run import run_study, study_bench
 from ..spec import SHORTHAND, StudySpec
-from ..specimen import bone_cards, build_mesh, read_voxels
+from ..specimen import build_mesh, read_voxels
 from ..store import Checkpoint, runs_of, stage_checkpoint
 from .outgoing import LinearModel, elastic_constants, isotropic_constants
 from .write_feb import write_feb
@@ -36,6 +36,12 @@ DECKS: dict[str, Callable[[Path, LinearModel], None]] = {".inp": write_inp, ".fe
 SUFFIXES = (*DECKS, ".vtu")
 USUAL_PRELOAD_N = 100.0  # of a study that has no preload
 NOT_CLINICAL = "Not for clinical decisions."
+
+
+SEGMENT = (
+    "Segment: discs have their stiffness at rest, where no fibre pulls; "
+    "ligaments (slack) and facets (open) are left out."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +128,7 @@ def specimen_of(
     names = [stage.name for stage in spec.stage]
     if state is not None and state not in names:
         raise StudyError(f"state {state!r} is no stage of {spec.name}; allowed: {', '.join(names)}")
-    bench = specimen_bench(build_mesh(spec), bone_cards(spec.specimen))
+    bench = study_bench(spec, build_mesh(spec))
     if state is None:
         title = f"Kyphos study {spec.name}: untouched specimen"
     else:
@@ -171,7 +177,7 @@ def exported_bench(bench: Bench, title: str, preload_n: float, *, deformed: bool
     constants = elastic_constants(bench.field, bench.state.history)
     model = LinearModel(
         title=title,
-        notes=_notes(force_n, deformed),
+        notes=(*_notes(force_n, deformed), *([SEGMENT] if bench.mesh.links else [])),
         points_mm=mesh.points_mm,
         cells=mesh.cells,
         formulation=bench.structure.mesh.formulation,

@@ -64,7 +64,7 @@ def test_every_treatment_uses_the_pinned_defaults(name):
     else:
         card = "calcium-phosphate" if "-cap" in name else "pmma"
         assert (spec.cement.card, spec.cement.volume_ml) == (card, 6.0)
-    assert (spec.specimen.scan is None) == name.endswith("-L1")
+    assert (spec.specimen.scan is None) == (name.endswith("-L1") or spec.specimen.is_segment)
 
 
 def test_the_shape_of_the_cement_follows_the_procedure():
@@ -144,6 +144,7 @@ def test_the_hash_tells_physics_from_presentation():
         assert study_hash(read_study("untreated-L1", [setting])) != study_hash(spec)
 
 
+PAIR = '[specimen]\nlevels = ["T12", "L1"]\ntreated = "L1"\n'
 REFUSED = {
     "two densities": (
         '[specimen]\nvbmd_mg_per_cc = 60.0\nbone = "severe"',
@@ -203,10 +204,20 @@ REFUSED = {
     ),
     "gaps between levels": ('[specimen]\nlevels = ["T12", "L2"]\ntreated = "L2"', "not neighbours"),
     "treated elsewhere": ('[specimen]\nlevels = ["L1"]\ntreated = "L2"', "not among levels"),
-    "several levels": (
-        '[specimen]\nlevels = ["T12", "L1"]\ntreated = "L1"',
-        ":2: levels = ['T12', 'L1']: segments",
+    "levels without discs": ('[specimen]\nlevels = ["T9", "T10"]\ntreated = "T10"', "lies within T11 to L5"),
+    "a disc of a vertebra alone": ('[specimen]\ndisc_grade = "mild"', "disc_grade is for a segment of several levels"),
+    "a disc elsewhere": (f"{PAIR}[specimen.discs.L4_L5]\ngrade = 'mild'", "no 'L4_L5'; allowed: T12_L1"),
+    "density elsewhere": (f"{PAIR}level_vbmd_mg_per_cc = {{ L3 = 90.0 }}", "no 'L3'; allowed: T12, L1"),
+    "no such density": (f"{PAIR}level_vbmd_mg_per_cc = {{ L1 = 0.09 }}", "L1 = 0.09"),
+    "a scan of a segment": (f'{PAIR}scan = "sample:verse004_L2"', "scan is for a single level"),
+    "a follower without a segment": ('[test]\npath = "follower"', 'path = "follower" needs a segment'),
+    "neighbours of none": ('[fracture]\nneighbours = "crush"', "remove the key neighbours"),
+    "adjacent to nothing": ("[test]\nadjacent_n = 500.0", "has no neighbours"),
+    "strength of a segment": (
+        f'{PAIR}[[stage]]\nkind = "test"\nrecord = ["strength"]',
+        '"strength"] is for a single level',
     ),
+    "neighbours without a load": (f'{PAIR}[[stage]]\nkind = "test"\nrecord = ["adjacent"]', "adjacent_n is needed"),
     "posterior": ("[specimen]\nposterior = true", ":2: posterior = true is not supported yet"),
     "scan without labels": ('[specimen]\nscan = "a.nii.gz"', "given without labels"),
     "labels without scan": ('[specimen]\nlabels = "a.nii.gz"', "given without scan"),
@@ -326,7 +337,9 @@ def test_every_physical_key_ends_in_its_unit_and_has_a_range_and_a_meaning():
     unitless |= {"soft_share", "load_ratio", "needle_depth", "needle_spread", "needle_height"}
     for model in _models(StudySpec):
         for key, field in model.model_fields.items():
-            if "float" in str(field.annotation) and key != "materials":  # whose cards have units and ranges
+            if "float" in str(field.annotation) and "dict" not in str(
+                field.annotation
+            ):  # of constants, or checked one by one
                 assert unit_of(key) or key in unitless, f"{model.__name__}.{key}"
                 assert any(hasattr(item, "le") for item in field.metadata), f"{model.__name__}.{key}"
             assert field.description or model is StudySpec or key == "kind", f"{model.__name__}.{key}"

@@ -1,0 +1,103 @@
+"""What the rest of a segment feels of the treated level: stress in the neighbours' endplates, pressure in the discs.
+
+Definitions: section 2 of ``docs/physics.md``, and ``docs/segment.md``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kyphos import fem, meshes
+from kyphos.errors import ConvergenceError
+from kyphos.units import MM3_PER_ML
+
+from .bench import Array, Bench
+from .wear import upper
+
+ENDS = {"superior": -1.0, "inferior": 1.0}
+"""Endplates, and the sense along the body's axis that leads into the bone."""
+
+
+def felt(bench: Bench) -> dict[str, float]:
+    """Everything about neighbours and discs in the present state, by outcome.
+
+    Raises
+    ------
+    ConvergenceError
+        The state cannot be evaluated.
+    """
+    evaluation = bench.structure.evaluate(bench.state, tension_n=bench.load.tension_n)
+    if evaluation is None:
+        raise ConvergenceError("the segment cannot be looked at: its state cannot be evaluated")
+    stress = fem.cauchy_stress(bench.structure.mesh, bench.state, evaluation.response.stress)
+    elastic = evaluation.strain - bench.field.inelastic_strain(bench.state.history)
+    energy = 0.5 * np.einsum("mqi,mqi->mq", evaluation.response.stress, elastic)
+    found: dict[str, float] = {}
+    for level in bench.neighbours:
+        ends = {end: _endplate(bench, f"{level}.{end}_endplate", stress, energy) for end in ENDS}
+        for end, values in ends.items():
+            bulge = {"bulge_mm": endplate_bulge_mm(bench, level, end)}
+            found |= {f"adjacent_{level}_{end}_endplate_{name}": value for name, value in (values | bulge).items()}
+        for name in ("von_mises_p99_mpa", "von_mises_max_mpa"):
+            found[f"adjacent_{level}_endplate_{name}"] = max(values[name] for values in ends.values())
+        found[f"adjacent_{level}_yielded_ml"] = yielded_ml(bench, level)
+    return found | disc_pressures(bench, evaluation)
+
+
+def _endplate(bench: Bench, region: str, stress: Array, energy: Array) -> dict[str, float]:
+    """Stress (m, q, 6) and elastic energy density (m, q) of one endplate, over its points."""
+    cells = bench.mesh.cells_in(region)
+    volume = bench.structure.mesh.weight[cells].ravel()
+    mises, least = fem.von_mises(stress[cells]).ravel(), -smallest_principal(stress[cells]).ravel()
+    return {
+        "von_mises_p99_mpa": upper(mises, volume),
+        "von_mises_max_mpa": float(mises.max()),
+        "min_principal_p01_mpa": -upper(least, volume),
+        "energy_density_mpa": float(np.average(energy[cells].ravel(), weights=volume)),
+    }
+
+
+def smallest_principal(stress: Array) -> Array:
+    """Smallest principal stress (...,) of stresses (..., 6): the largest compression."""
+    index = np.array([[0, 3, 5], [3, 1, 4], [5, 4, 2]])
+    return np.asarray(np.linalg.eigvalsh(stress[..., index])[..., 0])
+
+
+def endplate_bulge_mm(bench: Bench, level: str, end: str) -> float:
+    """How far an endplate is pressed into its bone: largest way of its nodes against its rim, which moves rigidly."""
+    mesh, body = bench.mesh, bench.mesh.bodies[level]
+    nodes = mesh.node_sets[f"{level}.{end}_endplate"]
+    rim = np.intersect1d(nodes, mesh.face_sets[f"{level}.wall"])
+    turn, shift = rigid_motion(mesh.points_mm[rim], bench.points_mm[rim])
+    back = (bench.points_mm[nodes] - shift) @ turn  # to where they would be without the rim's motion
+    return float((ENDS[end] * (back - mesh.points_mm[nodes]) @ body.axes[2]).max())
+
+
+def rigid_motion(before_mm: Array, after_mm: Array) -> tuple[Array, Array]:
+    """Rotation R (3, 3) and shift t (3,) that bring points (k, 3) closest to others, x = R X + t (Kabsch 1976)."""
+    centre, centre_after = before_mm.mean(axis=0), after_mm.mean(axis=0)
+    u, _, vt = np.linalg.svd((before_mm - centre).T @ (after_mm - centre_after))
+    mirror = np.diag([1.0, 1.0, np.sign(np.linalg.det(vt.T @ u.T))])
+    turn = vt.T @ mirror @ u.T
+    return turn, centre_after - turn @ centre
+
+
+def yielded_ml(bench: Bench, level: str) -> float:
+    """Stress-free volume of a body's bone that has been crushed at all, mL."""
+    crush = bench.field.state_field(bench.state.history, "kappa")
+    inside: NDArray[np.int64] = bench.mesh.bony_cells(level)
+    weight = bench.structure.mesh.weight[inside]
+    return float(weight[crush[inside] > 0.0].sum()) / MM3_PER_ML
+
+
+def disc_pressures(bench: Bench, evaluation: fem.Evaluation) -> dict[str, float]:
+    """Mean pressure of every nucleus, MPa, by outcome."""
+    stress, mesh = evaluation.response.stress, bench.structure.mesh
+    pressure = fem.cell_pressure(mesh, bench.state, stress)
+    volume = meshes.cell_volumes_mm3(bench.points_mm, bench.mesh.cells)
+    found = {}
+    for name in bench.mesh.discs:
+        core = bench.mesh.cells_in(f"{name}.nucleus")
+        found[f"disc_{name}_pressure_mpa"] = float(np.average(pressure[core], weights=volume[core]))
+    return found
