@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from subprocess import getoutput
 
 import numpy as np
 import pytest
@@ -353,12 +354,10 @@ def test_the_bone_is_damaged_by_the_fracture(folder):
 # --- side by side --------------------------------------------------------------------------------------------------
 
 
-def _square(number: int) -> tuple[int, int]:
-    return number * number, os.getpid()
-
-
 def test_side_by_side_is_done_by_others():
-    found = dict(side_by_side(_square, (1, 2, 3), 2))
-    assert {number: square for number, (square, _) in found.items()} == {1: 1, 2: 4, 3: 9}
-    assert os.getpid() not in {process for _, process in found.values()}
-    assert [process for _, (_, process) in side_by_side(_square, (1, 2), 1)] == [os.getpid()] * 2
+    asked = [f"echo {number} $PPID" for number in (1, 2, 3)]  # its shell's parent is the worker
+    found = dict(side_by_side(getoutput, asked, 2))
+    assert {ask.split()[1] for ask in found} == {answer.split()[0] for answer in found.values()} == {"1", "2", "3"}
+    here = str(os.getpid())
+    assert here not in {answer.split()[1] for answer in found.values()}
+    assert {answer.split()[1] for _, answer in side_by_side(getoutput, asked[:2], 1)} == {here}
