@@ -48,7 +48,7 @@ def after_stage(before: Outcomes, stage: Stage, ended: Ended, started: Bench) ->
         for place in PLACES:
             results[f"height_{stage.name}_{place}_mm"] = Outcome(heights[place], "mm")
     for name, value in ended.outcomes.items():
-        if name in ("stiffness_n_per_mm", "strength_n"):
+        if name in ("stiffness_n_per_mm", "steepest_n_per_mm", "strength_n"):
             kind, _, unit = name.partition("_")
             results[f"{kind}_{stage.name}_{unit}"] = _outcome(name, value)
         elif name.startswith(FELT):

@@ -38,7 +38,7 @@ from kyphos.experiments.tables import (
     pressure_of_device,
 )
 
-Outcome = Literal["heights", "stiffness", "strength", "pressure", "adjacent"]
+Outcome = Literal["heights", "stiffness", "steepest", "strength", "pressure", "adjacent"]
 Outcomes = Annotated[tuple[Outcome, ...], Strict(False)]
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
 
@@ -231,7 +231,11 @@ class CycleStage(OnPath):
 
 
 class MeasureStage(SteadyStage, OnPath):
-    """Measure heights at ``force_n`` and stiffness; strength is measured on a copy, so nothing is harmed."""
+    """Measure heights at ``force_n`` and stiffness; strength is measured on a copy, so nothing is harmed.
+
+    ``steepest`` is the largest slope on the way to the strength: where broken bone must first close, the straight part
+    of the curve lies at no load that could be named.
+    """
 
     kind: Literal["test"] = "test"
     control: Literal["force"] = Field(default="force", description="what is prescribed")

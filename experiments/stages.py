@@ -45,6 +45,7 @@ FRACTURE_ITERATIONS = 5.0  # of Newton's method, that a step of the right length
 FRACTURE_ACCURACY = 2e-4
 SLOWEST_LOSS = 0.05  # anterior loss per approach, both as shares of the body's height; less is taken for this
 UNLOADING_SHARE = 5e-4  # of the body's height, before force control takes over
+SHORTER_WAIT = 0.25  # of an interval whose end could not be reached at once
 STRENGTH_STEPS = 20
 STRENGTH_DROP = 0.03  # fall below the first maximum that ends a strength test
 REPORTED_CYCLES = (1, 2, 10, 100, 500, 5000, 20_000, 100_000)
@@ -113,16 +114,26 @@ def _unload(stage: plan.UnloadStage, bench: Bench, controls: Controls) -> Runnin
 
 def wait(bench: Bench, load: fem.Load, duration_s: float, controls: Controls) -> Generator[Solved, None, Bench]:
     """Let time pass at constant load, in steps that grow with elapsed time (creep is logarithmic)."""
-    times, last_change = waiting_times(duration_s), None
-    structure, newton = bench.structure, controls.march.newton
+    times, trend = waiting_times(duration_s), None
     for before, after in pairwise((0.0, *times)):
-        found = fem.solve_equilibrium(
-            structure, bench.state, load, controls.solver, newton, dt_s=after - before, guess=last_change
-        )
-        last_change = structure.coordinates(found.state) - structure.coordinates(bench.state)
+        found = _waited(bench, load, after - before, trend, controls)
+        trend = bench.structure.coordinates(found.state) - bench.structure.coordinates(bench.state)
         bench = replace(bench, state=found.state, load=load)
         yield Solved(bench, found, carried_n(bench, found), share=after / duration_s, time_s=after)
     return bench
+
+
+def _waited(
+    bench: Bench, load: fem.Load, duration_s: float, trend: Array | None, controls: Controls
+) -> fem.Equilibrium:
+    """Equilibrium after so long, sought where the last change points; in shorter steps where there is none."""
+    structure, state, solver, newton = bench.structure, bench.state, controls.solver, controls.march.newton
+    try:
+        return fem.solve_equilibrium(structure, state, load, solver, newton, dt_s=duration_s, guess=trend)
+    except ConvergenceError:
+        shorter = replace(controls.march, first=SHORTER_WAIT)
+        *_, final = fem.march(structure, state, load, load, solver, shorter, duration_s=duration_s)
+        return final.equilibrium
 
 
 def waiting_times(duration_s: float) -> tuple[float, ...]:
@@ -246,8 +257,10 @@ def _test(stage: plan.MeasureStage, bench: Bench, controls: Controls) -> Running
     outcomes: dict[str, float] = {}
     if "stiffness" in stage.record:
         outcomes["stiffness_n_per_mm"] = _stiffness(stage, bench, controls)
-    if "strength" in stage.record:
-        outcomes["strength_n"] = _strength(stage, bench, controls)
+    if {"strength", "steepest"} & set(stage.record):
+        largest, slope = _strength(stage, bench, controls)
+        found = {"strength": ("strength_n", largest), "steepest": ("steepest_n_per_mm", slope)}
+        outcomes |= dict(found[name] for name in found if name in stage.record)
     if "adjacent" in stage.record:
         assert stage.adjacent_n is not None, "the stage has checked this"
         outcomes |= adjacent.felt(last(bench, to_force(bench, stage.adjacent_n, controls)))
@@ -261,18 +274,19 @@ def _stiffness(stage: plan.MeasureStage, bench: Bench, controls: Controls) -> fl
     return (stage.stiffness_high_n - stage.stiffness_low_n) / (high.approach_mm - low.approach_mm)
 
 
-def _strength(stage: plan.MeasureStage, bench: Bench, controls: Controls) -> float:
-    """First maximum of the compression, or the largest up to the named strain, N."""
+def _strength(stage: plan.MeasureStage, bench: Bench, controls: Controls) -> tuple[float, float]:
+    """First maximum of the compression, or the largest up to the named strain, N; steepest step before it, N/mm."""
     far = bench.approach_mm + stage.strength_strain * bench.body.height_mm
     start, end = drive_load(bench, bench.approach_mm, locked=True), drive_load(bench, far, locked=True)
     settings = replace(controls.march, first=1.0 / STRENGTH_STEPS, largest=1.0 / STRENGTH_STEPS)
-    largest = 0.0
+    largest, slope, force = 0.0, 0.0, current_force_n(bench)
     for step in fem.march(bench.structure, bench.state, start, end, controls.solver, settings):
-        force = carried_n(bench, step.equilibrium)
+        now, before = bench.after(step), (bench.approach_mm, force)
+        bench, force = now, carried_n(now, step.equilibrium)
         if force < (1.0 - STRENGTH_DROP) * largest:
             break
-        largest = max(largest, force)
-    return largest
+        largest, slope = max(largest, force), max(slope, (force - before[1]) / (bench.approach_mm - before[0]))
+    return largest, slope
 
 
 _CRUSHED = ("fracture", "hold", "unload")  # neighbours that a fracture spares stay spared until it is unloaded

@@ -21,8 +21,8 @@ from .parameters import chosen_parameters
 from .report import Table, note, parameter_table, row_table, summary, written
 from .runs import Kept
 
-ROUNDS = {False: 4, True: 2}
-"""Fresh Jacobians at most, without and with `--quick`."""
+PASSES, ROUNDS = {False: 3, True: 2}, {False: 3, True: 2}
+"""Times that all specimens are looked at, and fresh Jacobians of each at most, without and with `--quick`."""
 RESULT = "calibration.json"
 
 
@@ -47,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
         "stopped calibration goes on where it was.",
     )
     parser.add_argument("--out", type=Path, default=Path("calibration"), metavar="DIR", help="default: calibration")
-    parser.add_argument("--quick", action="store_true", help="steps on one Jacobian only")
+    parser.add_argument(
+        "--quick", action="store_true", help="two looks at all specimens, with steps on one Jacobian each"
+    )
     parser.add_argument(
         "--freeze", action="store_true", help=f"calibrate nothing: write the constants of DIR/{RESULT} into the cards"
     )
@@ -57,7 +59,9 @@ def _parser() -> argparse.ArgumentParser:
 def _calibrate(out: Path, quick: bool) -> None:
     experiments, data = experiments_and_data()
     kept = Kept(out / "runs", code_hash(), _tell)
-    done = calibrate(chosen_parameters(), experiments, data, kept, rounds=ROUNDS[quick], told=_tell)
+    done = calibrate(
+        chosen_parameters(), experiments, data, kept, passes=PASSES[quick], rounds=ROUNDS[quick], told=_tell
+    )
     result: Table = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "version": installed_versions()["kyphos"],

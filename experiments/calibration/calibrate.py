@@ -28,13 +28,15 @@ class Calibration:
     """What was fitted, on what, and what came out.
 
     `constants` are the mode's values, rounded; where the data do not narrow one and no row minds, its guess. `before`
-    and `after` are the observables, by name, at the guesses and at the `constants`.
+    and `after` are the observables of all specimens, by name, at the guesses and at the `constants`; `steps` the
+    objectives of every pass.
     """
 
     parameters: tuple[Parameter, ...]
     data: Data
     problem: Problem
     fit: Fit
+    steps: tuple[tuple[float, ...], ...]
     constants: Mapping[str, float]
     before: Mapping[str, float]
     after: Mapping[str, float]
@@ -46,10 +48,14 @@ def calibrate(
     data: Data,
     kept: Kept,
     *,
+    passes: int,
     rounds: int,
     told: Callable[[str], None],
 ) -> Calibration:
-    """Fit the parameters from their guesses.
+    """Fit the parameters from their guesses, so that the mean over each experiment's population meets its row.
+
+    Slopes are those of the mean specimen. What it lacks to the mean of all specimens is found anew for every pass, and
+    kept during it: the mean of a skewed answer is far from the answer of the mean.
 
     Raises
     ------
@@ -57,20 +63,30 @@ def calibrate(
         The model has no answer with the cards' values from before any calibration, or none near the mode.
     """
 
-    def observe(constants: Mapping[str, float]) -> dict[str, float]:
-        return {row: value for experiment in experiments for row, value in kept(experiment, constants).items()}
+    def observe(constants: Mapping[str, float], *, everybody: bool = False) -> dict[str, float]:
+        asked = [e.population if everybody and e.population else e for e in experiments]
+        return {row: value for experiment in asked for row, value in kept(experiment, constants).items()}
 
-    def residual(z: Floats) -> Floats:
-        return data.whitened(observe(values(parameters, z)))
+    def lifted_problem(at: Floats) -> Problem:
+        constants = values(parameters, at)
+        lifts = data.lifts(observe(constants, everybody=True), observe(constants))
+        return Problem(
+            lambda z: data.whitened(data.lifted(observe(values(parameters, z)), lifts)), low, high, data.felt
+        )
 
     low = scores(parameters, {p.name: p.low for p in parameters})
     high = scores(parameters, {p.name: p.high for p in parameters})
-    problem, start = Problem(residual, low, high, data.felt), np.zeros(len(parameters))
-    found = fit(problem, start, rounds=rounds, told=told)
+    at, steps = np.zeros(len(parameters)), []
+    for turn in range(1, passes + 1):
+        told(f"pass {turn}: what the mean specimen lacks to the population's mean")
+        problem = lifted_problem(at)
+        found = fit(problem, at, rounds=rounds, told=told)
+        at, steps = found.model.at, [*steps, found.objectives]
     at = _spared(problem, found, told)
     constants = {p.name: rounded(p, float(z)) if z else p.guess for p, z in zip(parameters, at, strict=True)}
-    before, after = observe(values(parameters, start)), observe(constants)
-    return Calibration(tuple(parameters), data, problem, found, constants, before, after)
+    before = observe(values(parameters, np.zeros(len(parameters))), everybody=True)
+    after = observe(constants, everybody=True)
+    return Calibration(tuple(parameters), data, problem, found, tuple(steps), constants, before, after)
 
 
 def _spared(problem: Problem, found: Fit, told: Callable[[str], None]) -> Floats:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import groupby
 
-import numpy as np
-
 from kyphos.errors import ConvergenceError
 from kyphos.experiments.population import Individual
-from kyphos.experiments.validation import Observables, Protocol, Row, find_protocol, read_rows, run_protocol
+from kyphos.experiments.validation import Protocol, Row, find_protocol, judge, read_rows, run_protocol
 
 from .parameters import CHOSEN
 from .runs import Experiment, Values
@@ -67,33 +66,30 @@ def _target(row: Row) -> Target:
 
 
 def _experiment(protocol: Protocol, rows: tuple[Row, ...]) -> Experiment:
-    """A protocol, as far as rows need it; cores, which cost little, as a population, bodies as the mean specimen."""
+    """A protocol, as far as rows need it: cores, which cost little, all at once, bodies also as the mean specimen."""
     used = [row.observable.rpartition(".")[0] for row in rows]
     arms = tuple(arm for arm in protocol.arms if arm.name in used)
     protocol = replace(protocol, arms=arms, derive=None)
     on_points = all(arm.compute is not None for arm in arms)
-    who = protocol.population.draw(protocol.quick) if on_points else (protocol.population.nominal,)
     reads = tuple(name for name in CHOSEN if on_points or name not in FATIGUE)
 
-    def run(constants: Values) -> dict[str, float]:
-        return _answers(protocol, rows, who, constants)
+    def on(who: tuple[Individual, ...]) -> Callable[[Values], dict[str, float]]:
+        return lambda constants: _answers(protocol, rows, who, constants)
 
-    return Experiment(protocol.name, reads, run)
+    if on_points:
+        return Experiment(protocol.name, reads, on(protocol.population.draw(protocol.quick)))
+    everybody = Experiment(f"{protocol.name}-population", reads, on(protocol.population.draw(protocol.full)))
+    return Experiment(protocol.name, reads, on((protocol.population.nominal,)), everybody)
 
 
 def _answers(
     protocol: Protocol, rows: tuple[Row, ...], who: tuple[Individual, ...], constants: Values
 ) -> dict[str, float]:
     found = run_protocol(protocol, who, RESOLUTION, constants={CARD: dict(constants)})
-    if found.failures:
-        raise ConvergenceError("; ".join(f"{name}: {why}" for name, why in found.failures.items()))
-    return {row.name: _statistic(found, row) for row in rows}
-
-
-def _statistic(found: Observables, row: Row) -> float:
-    """Mean or median of the specimens; ConvergenceError where one has no value."""
-    values = found.values[row.observable]
-    value = float(np.median(values) if row.statistic == "median" else np.mean(values))
-    if not np.isfinite(value):
-        raise ConvergenceError(f"{row.name}: {row.observable} is not a number")
-    return value
+    answers: dict[str, float] = {}
+    for row in rows:
+        finding = judge(row, found)
+        if finding.ours is None:
+            raise ConvergenceError(f"{row.name}: {finding.message}")
+        answers[row.name] = finding.ours
+    return answers

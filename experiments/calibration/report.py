@@ -24,7 +24,7 @@ def summary(done: Calibration) -> Table:
     rows = [_row(target, done) for target in done.data.targets]
     return {
         "converged": done.fit.converged,
-        "objective": {"steps": list(done.fit.objectives), "rounds": done.fit.rounds},
+        "objective": {"steps": [list(steps) for steps in done.steps], "rounds": done.fit.rounds},
         "rms_miss": {when: float(np.sqrt(np.mean([row[f"miss_{when}"] ** 2 for row in rows]))) for when in TIMES},
         "within_one": {when: sum(abs(row[f"miss_{when}"]) <= 1.0 for row in rows) for when in TIMES},
         "parameters": [_parameter(done, i, parameter, deviations[i]) for i, parameter in enumerate(done.parameters)],
@@ -168,12 +168,12 @@ def _parts(parts: Iterable[tuple[str, float]]) -> list[str]:
 
 def story(kept: Table) -> str:
     """One paragraph: when, what, how well."""
-    steps = kept["objective"]["steps"]
+    passes = kept["objective"]["steps"]
     return (
         f"Calibrated {kept['date']} with Kyphos {kept['version']} (code {kept['code']}): {len(kept['parameters'])} "
         f"constants on {len(kept['rows'])} rows, {kept['runs']} runs of the model, {kept['wall_s'] / 60.0:.0f} minutes"
-        f"{', quick' if kept['quick'] else ''}. The objective fell from {steps[0]:.1f} to {steps[-1]:.1f} in "
-        f"{len(steps) - 1} accepted steps"
+        f"{', quick' if kept['quick'] else ''}. The objective fell from {passes[0][0]:.1f} to {passes[-1][-1]:.1f} in "
+        f"{sum(map(len, passes)) - len(passes)} accepted steps of {len(passes)} passes"
         f"{'' if kept['converged'] else ', and had not settled when it stopped'}; rms miss "
         f"{kept['rms_miss']['before']:.2f} sd before, {kept['rms_miss']['after']:.2f} after; within one sd "
         f"{kept['within_one']['before']} rows before, {kept['within_one']['after']} after."

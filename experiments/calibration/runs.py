@@ -21,12 +21,14 @@ class Experiment:
     """One protocol of the model: which constants it reads, and what it finds for them.
 
     `run` takes all constants by name and returns observables by the name of their row; it raises
-    ConvergenceError where the model has no answer.
+    ConvergenceError where the model has no answer. `population` is the same on all specimens that the book takes,
+    where `run` takes but the mean one.
     """
 
     name: str
     reads: tuple[str, ...]
     run: Callable[[Values], dict[str, float]]
+    population: Experiment | None = None
 
 
 def to_nobody(line: str) -> None:

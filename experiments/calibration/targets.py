@@ -48,6 +48,21 @@ class Target:
             raise ConvergenceError(f"{self.name}: {ours:g} {self.unit} has no ratio to {self.published:g}")
         return log(ours / self.published) / self.deviation
 
+    def lift(self, of_all: float, of_one: float) -> float:
+        """What to add to (scale "log": to the logarithm of) one specimen's value to get that of all specimens.
+
+        ConvergenceError where they have no ratio.
+        """
+        if self.scale == "linear":
+            return of_all - of_one
+        if not of_all / of_one > 0.0:
+            raise ConvergenceError(f"{self.name}: {of_all:g} {self.unit} has no ratio to {of_one:g}")
+        return log(of_all / of_one)
+
+    def lifted(self, of_one: float, lift: float) -> float:
+        """One specimen's value with a `lift`."""
+        return of_one + lift if self.scale == "linear" else of_one * exp(lift)
+
     @property
     def band(self) -> tuple[float, float]:
         """One standard deviation below and above the published value."""
@@ -81,6 +96,14 @@ class Data:
         """Residuals (m,), unit normal if the model is right; ConvergenceError where a miss cannot be counted."""
         misses = np.array([target.miss(ours[target.name]) for target in self.targets])
         return np.asarray(np.linalg.solve(np.linalg.cholesky(self._correlation()), misses))
+
+    def lifts(self, of_all: Mapping[str, float], of_one: Mapping[str, float]) -> dict[str, float]:
+        """The lift of each row, see `Target.lift`."""
+        return {t.name: t.lift(of_all[t.name], of_one[t.name]) for t in self.targets}
+
+    def lifted(self, of_one: Mapping[str, float], lifts: Mapping[str, float]) -> dict[str, float]:
+        """One specimen's values (of the mean specimen) as those of all specimens."""
+        return {t.name: t.lifted(of_one[t.name], lifts[t.name]) for t in self.targets}
 
     def felt(self, whitened: Floats) -> tuple[Floats, Floats]:
         """What the fit squares (m,): `whitened`, outliers dampened, each by its row's weight; and its derivative."""

@@ -57,13 +57,13 @@ def crush_and_retest(result: Result) -> dict[str, float]:
     return {
         "recoil_percent": 100.0 * (rested - crushed) / (intact - crushed),
         "stiffness_change_percent": change_percent(
-            _value(result, "stiffness_fractured_n_per_mm"), _value(result, "stiffness_intact_n_per_mm")
+            _value(result, "steepest_fractured_n_per_mm"), _value(result, "steepest_intact_n_per_mm")
         ),
         "strength_change_percent": change_percent(
             _value(result, "strength_fractured_n"), _value(result, "strength_intact_n")
         ),
         "strength_intact_n": _value(result, "strength_intact_n"),
-        "stiffness_intact_n_per_mm": _value(result, "stiffness_intact_n_per_mm"),
+        "stiffness_intact_n_per_mm": _value(result, "steepest_intact_n_per_mm"),
     }
 
 

@@ -284,7 +284,9 @@ def test_a_calibration_finds_the_constants_behind_made_up_data(tmp_path):
     truth = {**guesses, "creep_coefficient": 0.2, "damage_max": 0.83}
     rows = tuple(cal.Target(name, value, "1", 0.01 * value, "linear") for name, value in observed(truth).items())
     model = cal.Experiment("made-up", tuple(p.name for p in parameters), observed)
-    done = calibrate(parameters, [model], cal.Data(rows, {}), cal.Kept(tmp_path, ""), rounds=6, told=lambda line: None)
+    done = calibrate(
+        parameters, [model], cal.Data(rows, {}), cal.Kept(tmp_path, ""), passes=1, rounds=6, told=lambda line: None
+    )
     assert done.fit.converged
     assert done.constants["creep_coefficient"] == pytest.approx(0.2, rel=0.01)
     assert done.constants["damage_max"] == pytest.approx(0.83, rel=0.01)
@@ -298,6 +300,26 @@ def test_a_calibration_finds_the_constants_behind_made_up_data(tmp_path):
     assert told["creep_coefficient"]["sd"] == pytest.approx(0.01 * 0.2, rel=0.2)  # differences are coarse
     assert kept["within_one"] == {"before": 0, "after": 3}
     assert "Not identified** (more than 90% left): `creep_time_s` (100%)" in open_questions(kept)
+
+
+def test_the_mean_of_the_population_is_fitted_not_the_mean_specimen(tmp_path):
+    """Creep of the population exceeds that of its mean specimen, the more the larger it is: the fit must see that."""
+    parameters = tuple(p for p in cal.chosen_parameters() if p.name == "creep_coefficient")
+
+    def of_one(c):
+        return {"creep": c["creep_coefficient"]}
+
+    def of_all(c):
+        return {"creep": c["creep_coefficient"] * (1.0 + 2.0 * c["creep_coefficient"])}
+
+    reads = ("creep_coefficient",)
+    model = cal.Experiment("one", reads, of_one, cal.Experiment("all", reads, of_all))
+    row = cal.Target("creep", 0.2 * 1.4, "1", 0.02, "log")
+    kept, nobody = cal.Kept(tmp_path, ""), lambda line: None
+    done = calibrate(parameters, [model], cal.Data((row,), {}), kept, passes=8, rounds=4, told=nobody)
+    assert done.constants["creep_coefficient"] == pytest.approx(0.2, rel=0.01)
+    assert done.after["creep"] == pytest.approx(0.28, rel=0.01)
+    assert len(done.steps) == 8
 
 
 def test_an_open_score_goes_back_to_its_guess_unless_a_row_minds():
