@@ -108,6 +108,9 @@ class Protocol:
 
 ELDERLY = Population(80.2, 28.7, "E09: 48 lumbar cores at fracture sites; the paper is not read this far")
 THORACOLUMBAR = replace(ELDERLY, levels=("L1", "T12", "L3", "T11", "L2", "L4"))
+OSTEOPOROTIC = Population(
+    62.5, 20.2, "below 80, the cut-off of osteoporosis (E10, J11); spread evenly (assumed)", (45.0, 80.0), even=True
+)
 YOUNG = Population(160.0, 25.0, "assumed: normal is above 120 (E10)", (120.0, 220.0), levels=("L1", "L3", "T12", "L2"))
 VERSE = Population(95.0, 30.0, "bands of C28-C30, spread evenly", (50.0, 140.0), even=True)
 
@@ -197,7 +200,7 @@ _ALL = (
     Protocol(
         "belkoff-2001",
         "25 % compression; balloons and PMMA, or calcium phosphate, or vertebroplasty, all without preload",
-        ELDERLY,
+        OSTEOPOROTIC,
         (
             Arm("kyphoplasty", "belkoff-2001-kyphoplasty", reading.restored),
             Arm(
