@@ -379,7 +379,7 @@ whatever has grown most grows least from there on.""",
     ),
     state=(),
     pack=_pack_plain,
-    kernel=hyperelastic.skin_batch,
+    kernel=fibres.skin_batch,
 )
 
 J2_PLASTICITY = Law(

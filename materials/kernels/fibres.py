@@ -1,4 +1,4 @@
-"""Ground substance with two families of fibres that bear tension only, as a function of log strain.
+"""Ground substance or foam with families of fibres that bear tension only, as a function of log strain.
 
 A family has the structure tensor A = kappa 1 + (1 - 3 kappa) a a, a its direction at rest, and the energy W(I) of
 I = A : C, C = exp(2 E): the fibre's squared stretch where it has no dispersion (kappa = 0). In the eigenbasis of E,
@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .hyperelastic import mooney_rivlin_spectral, sinhc
+from .hyperelastic import foam_point, mooney_rivlin_spectral, sinhc
 from .spectral import dyad, principal
 from .tensors import NO_ROOT, NOT_FINITE, OK, all_finite, fail, load_vector
 
@@ -72,21 +72,21 @@ def _family(
     values: tuple[float, float, float, float],
     gradient: np.ndarray,
     curvature: np.ndarray,
+    pull: np.ndarray,
 ) -> bool:
     """Add one family's dW/dE (6,) and d2W/dE2 (6, 6), in the eigenbasis; False where the energy is out of bounds.
 
-    values: kind, modulus or k1, toe or k2, kappa. Components 11 22 33 12 23 13; those of the strain are single.
+    values: kind, modulus or k1, toe or k2, kappa. The rest as in `_add`.
     """
     kind, first, second, kappa = values
-    structure, own = np.zeros((3, 3)), np.empty(6)
-    square = 0.0
+    structure = np.zeros((3, 3))
     for i in range(3):
         along = v[0, i] * direction[0] + v[1, i] * direction[1] + v[2, i] * direction[2]
         for j in range(3):
             across = v[0, j] * direction[0] + v[1, j] * direction[1] + v[2, j] * direction[2]
             structure[i, j] = (1.0 - 3.0 * kappa) * along * across
         structure[i, i] += kappa
-        square += structure[i, i] * np.exp(2.0 * e[i])
+    square = _square(e, structure)
     if square <= 1.0:
         return True
     if kind == LINEAR:
@@ -95,6 +95,35 @@ def _family(
         if second * (square - 1.0) ** 2 > _LARGEST:
             return False
         slope, bend = exponential_fibre(square, first, second)
+    _add(e, structure, slope, bend, gradient, curvature, pull)
+    return True
+
+
+@njit(cache=True, error_model="numpy")
+def _square(e: np.ndarray, structure: np.ndarray) -> float:
+    """I = A : C of a family with the structure tensor A (3, 3) in the eigenbasis."""
+    return float(
+        structure[0, 0] * np.exp(2.0 * e[0])
+        + structure[1, 1] * np.exp(2.0 * e[1])
+        + structure[2, 2] * np.exp(2.0 * e[2])
+    )
+
+
+@njit(cache=True, error_model="numpy")
+def _add(
+    e: np.ndarray,
+    structure: np.ndarray,
+    slope: float,
+    bend: float,
+    gradient: np.ndarray,
+    curvature: np.ndarray,
+    pull: np.ndarray,
+) -> None:
+    """Add dW/dE (6,), the part of d2W/dE2 (6, 6) that is due to d2W/dI2 = ``bend``, and dW/dI A (3, 3), ``slope`` A.
+
+    All in the eigenbasis. Components 11 22 33 12 23 13; those of the strain are single.
+    """
+    own = np.empty(6)
     for i in range(3):
         j = (i + 1) % 3
         own[i] = 2.0 * np.exp(2.0 * e[i]) * structure[i, i]
@@ -103,8 +132,7 @@ def _family(
         gradient[p] += slope * own[p]
         for q in range(6):
             curvature[p, q] += bend * own[p] * own[q]
-    _add_curvature(e, structure, slope, curvature)
-    return True
+    pull += slope * structure
 
 
 @njit(cache=True, error_model="numpy")
@@ -116,12 +144,13 @@ def _place(i: int, j: int) -> int:
 
 
 @njit(cache=True, error_model="numpy")
-def _add_curvature(e: np.ndarray, structure: np.ndarray, slope: float, curvature: np.ndarray) -> None:
-    """Add ``slope`` d2I/dE2 to ``curvature`` (6, 6)."""
+def _add_curvature(e: np.ndarray, pull: np.ndarray, curvature: np.ndarray) -> None:
+    """Add dW/dI d2I/dE2 of all families to ``curvature`` (6, 6); ``pull`` (3, 3) is the sum of dW/dI A."""
     for i in range(3):
-        for j in range(3):
-            for k in range(3):
-                value = slope * second_difference(e[i], e[j], e[k]) * structure[i, k]
+        for k in range(i + 1):
+            twice = 1.0 if i == k else 2.0  # ik and ki are alike
+            for j in range(3):
+                value = twice * second_difference(e[i], e[j], e[k]) * pull[i, k]
                 curvature[_place(i, j), _place(j, k)] += value
                 curvature[_place(j, k), _place(i, j)] += value
 
@@ -160,12 +189,38 @@ def fibred_point(strain: np.ndarray, constants: np.ndarray, stress: np.ndarray, 
     bulk = constants[2]
     mooney_rivlin_spectral(e, v, (constants[0], constants[1], bulk * (e[0] + e[1] + e[2]), bulk), stress, tangent)
     values = (constants[3], constants[4], constants[5], constants[6])
-    gradient, curvature = np.zeros(6), np.zeros((6, 6))
+    gradient, curvature, pull = np.zeros(6), np.zeros((6, 6)), np.zeros((3, 3))
     for family in range(2):
         direction = constants[7 + 3 * family : 10 + 3 * family]
-        if not _family(e, v, direction, values, gradient, curvature):
+        if not _family(e, v, direction, values, gradient, curvature, pull):
             return int(fail(NO_ROOT, stress, tangent))
+    _add_curvature(e, pull, curvature)
     _turn(v, gradient, curvature, stress, tangent)
+    return OK
+
+
+@njit(cache=True, error_model="numpy")
+def skin_point(strain: np.ndarray, constants: np.ndarray, stress: np.ndarray, tangent: np.ndarray) -> int:
+    """Foam and tension-only fibres along x, y, z at one point. constants: mu, then the fibres' k_x, k_y, k_z in MPa.
+
+    W = foam + sum of k_a/6 <C_aa - 1>^3, convex in F as C_aa = |F a|^2 is.
+    """
+    status = foam_point(strain, constants, stress, tangent)
+    if status != OK:
+        return int(status)
+    e, v, structure = np.empty(3), np.empty((3, 3)), np.empty((3, 3))
+    principal(strain, e, v)
+    gradient, curvature, pull = np.zeros(6), np.zeros((6, 6)), np.zeros((3, 3))
+    for axis in range(3):
+        for i in range(3):
+            for j in range(3):
+                structure[i, j] = v[axis, i] * v[axis, j]
+        longer, stiffness = _square(e, structure) - 1.0, constants[1 + axis]
+        if longer > 0.0 and stiffness > 0.0:
+            _add(e, structure, 0.5 * stiffness * longer * longer, stiffness * longer, gradient, curvature, pull)
+    if pull.any():
+        _add_curvature(e, pull, curvature)
+        _turn(v, gradient, curvature, stress, tangent)
     return OK
 
 
@@ -189,3 +244,25 @@ def fibred_batch(
         c = cells[k]
         for p in range(strain.shape[1]):
             status[c, p] = fibred_point(strain[c, p], constants[k], stress[c, p], tangent[c, p])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def skin_batch(
+    strain: np.ndarray,
+    state: np.ndarray,
+    cells: np.ndarray,
+    constants: np.ndarray,
+    dt_s: float,
+    cycles: float,
+    stress: np.ndarray,
+    tangent: np.ndarray,
+    new_state: np.ndarray,
+    status: np.ndarray,
+    first: int,
+    last: int,
+) -> None:
+    """Foam with fibres at all points of cells[first:last]; constants (k, 4). Shapes as `MaterialField.update`."""
+    for k in range(first, last):
+        c = cells[k]
+        for p in range(strain.shape[1]):
+            status[c, p] = skin_point(strain[c, p], constants[k], stress[c, p], tangent[c, p])

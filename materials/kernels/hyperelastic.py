@@ -1,6 +1,6 @@
 """Hyperelastic laws in principal logarithmic strains: Mooney-Rivlin, one that loses fluid, and a foam.
 
-The foam never loses its stability, by itself or with fibres along the axes.
+The foam never loses its stability.
 """
 
 from __future__ import annotations
@@ -211,95 +211,3 @@ def foam_batch(
         c = cells[k]
         for p in range(strain.shape[1]):
             status[c, p] = foam_point(strain[c, p], constants[k], stress[c, p], tangent[c, p])
-
-
-_CLOSE = 0.01  # exponents nearer than this take the series: either way 1e-12 is right
-
-
-@njit(cache=True, error_model="numpy")
-def _slope(a: float, b: float) -> float:
-    """First divided difference of exp(2 x) at two points."""
-    return float(2.0 * np.exp(a + b) * sinhc(a - b))
-
-
-@njit(cache=True, error_model="numpy")
-def _bend(a: float, b: float, c: float) -> float:
-    """Second divided difference of exp(2 x) at three points, in any order; a series about their mean where close."""
-    low, high = min(a, b, c), max(a, b, c)
-    middle = a + b + c - low - high
-    if high - low > _CLOSE:
-        return (_slope(middle, high) - _slope(low, middle)) / (high - low)
-    mean = (a + b + c) / 3.0
-    x, y, z = a - mean, b - mean, c - mean
-    two, three = x * x + y * y + z * z, x * x * x + y * y * y + z * z * z
-    # complete symmetric polynomials of x, y, z, whose sum vanishes: two/2, three/3, two^2/8 (Newton's identities)
-    return float(np.exp(2.0 * mean) * (2.0 + two / 3.0 + 4.0 * three / 45.0 + two * two / 90.0))
-
-
-@njit(cache=True, error_model="numpy")
-def _add_fibre(
-    stiffness: float, axis: int, e: np.ndarray, v: np.ndarray, stress: np.ndarray, tangent: np.ndarray
-) -> None:
-    """Add k/6 <C_aa - 1>^3 of one family of fibres along a global axis; e, v as from `principal`."""
-    along = 0.0
-    for i in range(3):
-        along += np.exp(2.0 * e[i]) * v[axis, i] ** 2
-    longer = along - 1.0
-    if longer <= 0.0:
-        return
-    pull = 0.5 * stiffness * longer * longer
-    dyads, slope = np.empty((3, 3, 6)), np.zeros(6)
-    for i in range(3):
-        for j in range(3):
-            dyad(v, i, j, dyads[i, j])
-            if i != j:
-                dyads[i, j] *= 0.5
-            slope += _slope(e[i], e[j]) * v[axis, i] * v[axis, j] * dyads[i, j]
-    stress += pull * slope
-    add_pair(stiffness * longer, slope, slope, tangent)
-    for i in range(3):
-        for j in range(3):
-            for k in range(3):
-                factor = pull * v[axis, i] * v[axis, j] * _bend(e[i], e[k], e[j])
-                add_pair(factor, dyads[i, k], dyads[k, j], tangent)
-                add_pair(factor, dyads[k, j], dyads[i, k], tangent)
-
-
-@njit(cache=True, error_model="numpy")
-def skin_point(strain: np.ndarray, constants: np.ndarray, stress: np.ndarray, tangent: np.ndarray) -> int:
-    """Foam and tension-only fibres along x, y, z at one point. constants: mu, then the fibres' k_x, k_y, k_z in MPa.
-
-    W = foam + sum of k_a/6 <C_aa - 1>^3, convex in F as C_aa = |F a|^2 is. With C = exp(2 E), the derivatives of C_aa
-    by E are divided differences of exp(2 x) at the principal values.
-    """
-    status = foam_point(strain, constants, stress, tangent)
-    if status != OK:
-        return int(status)
-    e, v = np.empty(3), np.empty((3, 3))
-    principal(strain, e, v)
-    for axis in range(3):
-        if constants[1 + axis] > 0.0:
-            _add_fibre(constants[1 + axis], axis, e, v, stress, tangent)
-    return OK
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def skin_batch(
-    strain: np.ndarray,
-    state: np.ndarray,
-    cells: np.ndarray,
-    constants: np.ndarray,
-    dt_s: float,
-    cycles: float,
-    stress: np.ndarray,
-    tangent: np.ndarray,
-    new_state: np.ndarray,
-    status: np.ndarray,
-    first: int,
-    last: int,
-) -> None:
-    """Foam with fibres at all points of cells[first:last]; constants (k, 4). Shapes as `MaterialField.update`."""
-    for k in range(first, last):
-        c = cells[k]
-        for p in range(strain.shape[1]):
-            status[c, p] = skin_point(strain[c, p], constants[k], stress[c, p], tangent[c, p])
