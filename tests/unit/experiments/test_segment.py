@@ -132,7 +132,7 @@ def test_a_deck_of_an_untouched_segment_has_discs_at_rest_and_no_links(work):
 def test_a_deck_of_a_loaded_segment_has_what_bears(crushed, tmp_path):
     """Springs do to rigid motions nothing; the stretch of each is that of its ligament; FEBio has no such discs."""
     model = exported_bench(crushed, "crushed", 100.0, deformed=True).model
-    assert len(model.springs) >= 3
+    assert model.springs
     for spring in model.springs:
         assert spring.weights.sum(axis=0) == pytest.approx(np.zeros(3), abs=1e-9)
         turned = np.cross([0.3, -0.2, 0.5], model.points_mm[spring.nodes])
