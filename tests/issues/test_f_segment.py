@@ -95,3 +95,51 @@ def test_a_vertebra_alone_is_the_same_to_the_last_bit_without_segments(tmp_path,
     same_checkpoints(tmp_path / "with", tmp_path / "without")
     with pytest.raises(AssertionError, match="has called for a segment"):
         build_mesh(read_study("segment-kyphoplasty", ["mesh.element_size_mm=6"]))
+
+
+SOFTER = ["materials.nucleus.c10_mpa=0.06", "materials.nucleus.c01_mpa=0.015"]  # half of the card's shear modulus
+WHOLE = """
+[fracture]
+anterior_height_loss = 0.15
+hold_s = 0.0
+recovery_s = 0.0
+[procedure]
+kind = "kyphoplasty"
+balloon_volume_ml = 2.5
+[cement]
+volume_ml = 4.0
+[[cycling]]
+count = 500
+path = "follower"
+[mesh]
+element_size_mm = 5.0
+[output]
+pictures = false
+"""
+
+
+def test_heights_are_those_of_bone_whatever_the_disc(tmp_path):
+    """Under 500 N a softer nucleus lets the segment sink further, not the vertebra."""
+    study = tmp_path / "loaded.toml"
+    study.write_text(PAIR + HEAD + CYCLES.replace("300.0", "500.0").partition('[[stage]]\nkind = "cycle"')[0])
+    runs = [kyphos.run(study, tmp_path / name, set=more) for name, more in (("usual", []), ("soft", SOFTER))]
+    last = [result.history.iloc[-1] for result in runs]
+    heights = [row["height_anterior_mm"] for row in last]
+    assert heights[1] == pytest.approx(heights[0], rel=2e-4)
+    sunk = [row["displacement_mm"] for row in last]
+    assert sunk[1] > 1.002 * sunk[0]
+
+
+@pytest.mark.validation
+def test_a_softer_nucleus_does_not_count_as_retained_height(tmp_path):
+    """The whole chain under the same forces: retention moves by less than 2 % of its value."""
+    study = tmp_path / "whole.toml"
+    study.write_text(PAIR + WHOLE)
+    found = []
+    for name, more in (("usual", []), ("soft", SOFTER)):
+        kyphos.run(study, tmp_path / name, set=more)
+        found.append(outcomes(tmp_path / name))
+    for place in ("anterior", "middle", "posterior"):
+        usual, soft = (one[f"retention_{place}"] for one in found)
+        assert soft == pytest.approx(usual, rel=0.02), place
+    assert found[0] != found[1]
