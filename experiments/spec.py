@@ -399,6 +399,11 @@ def _check_voxel_study(spec: StudySpec) -> None:
             f"stages of the kinds {kinds} need a CT: name scan (and labels) in [specimen], "
             'as in scan = "sample:verse004_L2"'
         )
+    if spec.specimen.is_segment:
+        raise ValueError(
+            f"stages of the kinds {kinds} test one vertebra; give that level alone, "
+            f'as in levels = ["{spec.specimen.treated}"]'
+        )
 
 
 def _check_coupon_study(spec: StudySpec, coupon: Coupon) -> None:
@@ -463,6 +468,12 @@ def _check_supported(spec: StudySpec, place: toml_text.Place) -> None:
         if isinstance(stage, CementStage) and stage.file is not None and not Path(stage.file).is_file():
             where = place(("cement", "file")) if spec.cement else place(("stage", index, "file"))
             raise StudyError(f"{where}: file: no such file: {stage.file}")
+        if isinstance(stage, CementStage) and stage.file is not None and specimen.is_segment and specimen.scan:
+            where = place(("cement", "file")) if spec.cement else place(("stage", index, "file"))
+            raise StudyError(
+                f"{where}: file: a deposit that was drawn in a scan needs the scan's own place; a segment turns its "
+                "bodies. Use the treated level alone, or another shape of cement"
+            )
 
 
 def _check_constants(spec: StudySpec, place: toml_text.Place) -> None:

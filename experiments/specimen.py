@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from kyphos.errors import StudyError
 from kyphos.experiments.spec import StudySpec
-from kyphos.experiments.tables import CARD_REGIONS, Grade, Specimen
+from kyphos.experiments.tables import CARD_REGIONS, DEFAULT_VBMD_MG_PER_CC, Grade, Specimen
 
 if TYPE_CHECKING:
-    from kyphos.meshes import DiscDimensions, SegmentMesh, VoxelImage
+    from kyphos.meshes import BodyDimensions, DiscDimensions, SegmentMesh, VoxelImage
 
 
 def build_mesh(spec: StudySpec) -> SegmentMesh:
@@ -36,12 +36,14 @@ def build_mesh(spec: StudySpec) -> SegmentMesh:
     if spec.on_voxels:
         voxels = read_voxels(spec)
         return meshes.voxel_mesh(voxels, voxels.labels > 0, spec.specimen.treated)
-    if spec.specimen.scan is not None:
-        image, labels = scan_paths(spec)
-        line = _hu_line(spec.specimen)
-        mesh = meshes.body_from_ct(image, labels, spec.specimen.treated, spec.mesh.element_size_mm, hu_line=line)
+    specimen, size_mm = spec.specimen, spec.mesh.element_size_mm
+    if specimen.is_segment:
+        mesh = _segment(spec)
+    elif specimen.scan is not None:
+        line = _hu_line(specimen)
+        mesh = meshes.body_from_ct(*scan_paths(spec), specimen.treated, size_mm, hu_line=line)
     else:
-        mesh = _parametric(spec.specimen, spec.mesh.element_size_mm)
+        mesh = _parametric(specimen, size_mm)
     meshes.check_quality(mesh)
     return mesh
 
@@ -90,29 +92,54 @@ def _hu_line(specimen: Specimen) -> tuple[float, float] | None:
     return hu_line(specimen.hu_calibration)
 
 
+def _segment(spec: StudySpec) -> SegmentMesh:
+    """Bodies from numbers; the treated one from a CT, its neighbours of its size and mean density; or a real spine."""
+    from kyphos import meshes
+
+    one = spec.specimen
+    assert one.sex is not None, "the specimen table fills these in"
+    assert one.density_cv is not None
+    size_mm, vbmd = spec.mesh.element_size_mm, one.vbmd_mg_per_cc or DEFAULT_VBMD_MG_PER_CC
+    if one.spine is not None:
+        spine = meshes.specimen(one.spine)
+        mesh = meshes.specimen_mesh(spine, one.levels, size_mm, vbmd, one.seed, one.density_cv)
+        return _with_densities(mesh, one)
+    scans = {}
+    if one.scan is not None:
+        scans[one.treated] = ct = meshes.ct_body(*scan_paths(spec), hu_line=_hu_line(one))
+        sizes = meshes.sizes_like(one.levels, one.treated, ct.shape, one.sex)
+    else:
+        sizes = {one.treated: _treated_sizes(one)}
+    mesh = meshes.segment_mesh(
+        one.levels,
+        sizes,
+        _discs(one),
+        scans,
+        sex=one.sex,
+        element_size_mm=size_mm,
+        vbmd_mg_per_cc=vbmd,
+        seed=one.seed,
+        density_cv=one.density_cv,
+    )
+    return _with_densities(mesh, one)
+
+
+def _treated_sizes(specimen: Specimen) -> BodyDimensions:
+    from kyphos import meshes
+
+    assert specimen.sex is not None, "without a scan, the specimen table fills it in"
+    sizes = specimen.dimensions.model_dump(exclude_none=True) if specimen.dimensions else {}
+    return replace(meshes.default_dimensions(specimen.treated, specimen.sex), **sizes)
+
+
 def _parametric(specimen: Specimen, element_size_mm: float) -> SegmentMesh:
     from kyphos import meshes
 
-    assert specimen.sex is not None, "without a scan, the specimen table fills these in"
-    assert specimen.vbmd_mg_per_cc is not None
+    assert specimen.vbmd_mg_per_cc is not None, "without a scan, the specimen table fills these in"
     assert specimen.density_cv is not None
-    sizes = specimen.dimensions.model_dump(exclude_none=True) if specimen.dimensions else {}
-    treated = replace(meshes.default_dimensions(specimen.treated, specimen.sex), **sizes)
-    if specimen.is_segment:
-        mesh = meshes.segment_mesh(
-            specimen.levels,
-            {specimen.treated: treated},
-            _discs(specimen),
-            sex=specimen.sex,
-            element_size_mm=element_size_mm,
-            vbmd_mg_per_cc=specimen.vbmd_mg_per_cc,
-            seed=specimen.seed,
-            density_cv=specimen.density_cv,
-        )
-        return _with_densities(mesh, specimen)
     return meshes.build_body(
         specimen.treated,
-        treated,
+        _treated_sizes(specimen),
         element_size_mm=element_size_mm,
         vbmd_mg_per_cc=specimen.vbmd_mg_per_cc,
         seed=specimen.seed,
@@ -143,11 +170,17 @@ def _discs(specimen: Specimen) -> dict[str, DiscDimensions]:
 
 
 def _with_densities(mesh: SegmentMesh, specimen: Specimen) -> SegmentMesh:
-    """The segment with the mean density of each level that has one of its own; its scatter is scaled along."""
+    """The segment with the mean density of each level that has one of its own; its scatter is scaled along.
+
+    Neighbours of a body from a CT have its mean, unless told otherwise.
+    """
     density = mesh.density_g_per_cc.copy()
-    for level, vbmd in (specimen.level_vbmd_mg_per_cc or {}).items():
-        assert specimen.vbmd_mg_per_cc is not None, "a segment has no scan"
-        density[mesh.bony_cells(level)] *= vbmd / specimen.vbmd_mg_per_cc
+    means = specimen.level_vbmd_mg_per_cc or {}
+    if specimen.scan is not None:
+        own = 1000.0 * float(density[mesh.cells_in(f"{specimen.treated}.shell")[0]])  # the shell has the body's mean
+        means = {level: own for level in specimen.levels if level != specimen.treated} | means
+    for level, vbmd in means.items():
+        density[mesh.bony_cells(level)] *= vbmd / (specimen.vbmd_mg_per_cc or DEFAULT_VBMD_MG_PER_CC)
     return replace(mesh, density_g_per_cc=density)
 
 

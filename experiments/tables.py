@@ -11,7 +11,8 @@ from kyphos.experiments.cyclic import CYCLIC_PROTOCOLS, FIXED, ProtocolName
 
 LEVELS = tuple(f"T{n}" for n in range(1, 13)) + tuple(f"L{n}" for n in range(1, 6))
 SEGMENT_LEVELS = LEVELS[LEVELS.index("T11") :]
-_OF_SEGMENTS = ("level_vbmd_mg_per_cc", "disc_grade", "lordosis_deg", "discs")
+_OF_SEGMENTS = ("level_vbmd_mg_per_cc", "disc_grade", "lordosis_deg", "discs", "spine")
+_OF_NEIGHBOURS = ("density_cv", "sex")  # of a segment whose treated level is from a CT
 SAMPLES = ("verse004_L2",)
 DEFAULT_VBMD_MG_PER_CC = 80.0
 SMALLEST_FORCE_N = 5.0
@@ -31,6 +32,7 @@ Strains = Literal["engineering", "logarithmic"]
 Neighbours = Literal["spared", "crush"]
 LoadPath = Literal["line", "follower"]
 Grade = Literal["healthy", "mild", "moderate", "severe"]
+Spine = Literal["visible-human", "verse004"]
 
 
 PRESSURE_MPA: dict[Device, tuple[float, float]] = {
@@ -153,6 +155,9 @@ class Specimen(Table):
         default=None, min_length=1, description="the scan is in HU: the card that turns HU into density"
     )
     labels: str | None = Field(default=None, description="label map of the scan (NIfTI)")
+    spine: Spine | None = Field(
+        default=None, description="bodies of a segment are those of a real spine, where they stood; density as usual"
+    )
     posterior: Annotated[bool, Strict()] = Field(default=False, description="with posterior elements and ligaments")
     dimensions: Dimensions | None = Field(
         default=None, description="sizes of the treated level that differ from its defaults"
@@ -195,10 +200,11 @@ class Specimen(Table):
             filled["treated"] = str(levels[0])
         if isinstance(levels, list | tuple) and len(levels) > 1:
             filled = {"disc_grade": "healthy", **filled}
-        if filled.get("scan") is None:
+        scanned = filled.get("scan") is not None
+        if not scanned or (isinstance(levels, list | tuple) and len(levels) > 1):
             filled = {"density_cv": 0.2, "sex": "female", **filled}
-            if all(filled.get(key) is None for key in _DENSITIES):
-                filled["vbmd_mg_per_cc"] = DEFAULT_VBMD_MG_PER_CC
+        if not scanned and all(filled.get(key) is None for key in _DENSITIES):
+            filled["vbmd_mg_per_cc"] = DEFAULT_VBMD_MG_PER_CC
         return filled
 
     @model_validator(mode="after")
@@ -213,7 +219,7 @@ class Specimen(Table):
             return self
         _check_scan(self.scan, self.labels, self.hu_calibration)
         for key in (*_DENSITIES, "density_cv", "sex", "dimensions"):
-            if getattr(self, key) is not None:
+            if getattr(self, key) is not None and not (self.is_segment and key in _OF_NEIGHBOURS):
                 raise ValueError(
                     f"{key} does not apply when scan is given: sizes and density are read from the scan; "
                     "remove one of the two, or start from a parametric study such as kyphoplasty-pmma-L1"
@@ -277,9 +283,12 @@ def _check_segment(specimen: Specimen) -> None:
             f"levels {list(specimen.levels)}: a segment of several levels lies within {SEGMENT_LEVELS[0]} to "
             f"{SEGMENT_LEVELS[-1]}"
         )
-    if specimen.scan is not None:
+    if specimen.spine is not None:
+        _check_spine(specimen)
+    if specimen.scan is not None and specimen.treated in (specimen.level_vbmd_mg_per_cc or {}):
         raise ValueError(
-            'scan is for a single level; remove it, or the other levels, as in levels = ["L2"] for the sample'
+            f"level_vbmd_mg_per_cc: the density of {specimen.treated}, the treated level, is read from the scan; "
+            "give that of its neighbours only"
         )
     for key, allowed in (("level_vbmd_mg_per_cc", specimen.levels), ("discs", specimen.joints)):
         unknown = sorted(set(getattr(specimen, key) or {}) - set(allowed))
@@ -288,6 +297,16 @@ def _check_segment(specimen: Specimen) -> None:
     for level, vbmd in (specimen.level_vbmd_mg_per_cc or {}).items():
         if not 20 <= vbmd <= 400:
             raise ValueError(f"level_vbmd_mg_per_cc: {level} = {vbmd:g} must lie between 20 and 400")
+
+
+def _check_spine(specimen: Specimen) -> None:
+    """A real spine brings its bodies and its discs' shapes."""
+    for key in ("scan", "dimensions", "lordosis_deg"):
+        if getattr(specimen, key) is not None:
+            raise ValueError(f"{key} does not apply when spine is given, whose bodies have their own shape and place")
+    for name, disc in (specimen.discs or {}).items():
+        if disc.height_mm is not None or disc.wedge_deg is not None:
+            raise ValueError(f"discs.{name}: a spine has discs of its own height and wedge; only grade applies")
 
 
 def _check_scan(scan: str, labels: str | None, hu_calibration: str | None) -> None:

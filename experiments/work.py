@@ -127,4 +127,5 @@ def solver_facts(now: fem.SolverRecord, before: fem.SolverRecord) -> dict[str, A
     return {
         "linear_solves": now.solves - before.solves,
         "factorisations": now.factorisations - before.factorisations,
+        "krylov_iterations": now.krylov_iterations - before.krylov_iterations,
     }

@@ -48,7 +48,8 @@ class Pulled(NamedTuple):
     """What elements do to their points.
 
     energy N mm; ends (e, k) points of each element; force (e, 3k) its gradient, N; stiffness (e, 3k, 3k), N/mm;
-    size (e,) the force that each bears, N: tension of springs and cables, pressure of stops.
+    size (e,) the force that each bears, N: tension of springs and cables, pressure of stops; along (e, 3k) and slope
+    (e,), N/mm: force = size along, and size grows by slope along . u with small displacements u of the points.
     """
 
     energy: float
@@ -56,6 +57,8 @@ class Pulled(NamedTuple):
     force: Array
     stiffness: Array
     size: Array
+    along: Array
+    slope: Array
 
 
 def ramp(x: Array, width: float | Array) -> tuple[Array, Array, Array]:
@@ -163,7 +166,8 @@ class Stops:
         k = self.stiffness_n_per_mm
         stiffness = (k * slope)[:, None, None] * gradient[:, :, None] * gradient[:, None, :]
         stiffness -= (k * force)[:, None, None] * hessian
-        return Pulled(float(k @ integral), self.ends, -(k * force)[:, None] * gradient, stiffness, k * force)
+        size = k * force
+        return Pulled(float(k @ integral), self.ends, -size[:, None] * gradient, stiffness, size, -gradient, k * slope)
 
 
 def stops_at_rest(
@@ -370,12 +374,12 @@ def _segments(points_mm: Array, ends: Ids) -> tuple[Array, Array]:
 
 def _axial(energy: float, ends: Ids, length: Array, along: Array, tension: Array, stiffness: Array) -> Pulled:
     """Forces (e, 6) and stiffness (e, 6, 6) of straight pieces under tension (e,) with dN/dl = ``stiffness`` (e,)."""
-    force = tension[:, None] * along
     dyad = along[:, :, None] * along[:, None, :]
     block = stiffness[:, None, None] * dyad + (tension / length)[:, None, None] * (np.eye(3) - dyad)
     pair = np.array([[1.0, -1.0], [-1.0, 1.0]])
     whole = np.einsum("ab,eij->eaibj", pair, block).reshape(len(ends), 6, 6)
-    return Pulled(energy, ends, np.concatenate([-force, force], axis=1), whole, tension)
+    apart = np.concatenate([-along, along], axis=1)
+    return Pulled(energy, ends, tension[:, None] * apart, whole, tension, apart, stiffness)
 
 
 _FROM_ENDS = np.kron(np.array([[[-1.0, 1.0, 0.0]], [[-1.0, 0.0, 1.0]]]), np.eye(3))

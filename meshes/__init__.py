@@ -24,7 +24,7 @@ from kyphos.meshes.model import (
 )
 from kyphos.meshes.placement import Deposit, Ground, Wall, body_wall, check_tips, place_as, place_cement
 from kyphos.meshes.quality import check_quality, scaled_jacobian
-from kyphos.meshes.segment import Frame, PlacedShape, random_segment, segment_mesh, sweep_segment
+from kyphos.meshes.segment import Frame, PlacedShape, random_segment, segment_mesh, sizes_like, sweep_segment
 from kyphos.meshes.spine import (
     SPECIMENS,
     Spine,
@@ -92,6 +92,7 @@ __all__ = [
     "scan_frame",
     "segment_mesh",
     "select_volume",
+    "sizes_like",
     "specimen",
     "specimen_mesh",
     "spine_from_mask",

@@ -103,6 +103,42 @@ def segment_mesh(
     return mesh
 
 
+def sizes_like(levels: Sequence[str], level: str, shape: BodyShape, sex: Sex = "female") -> dict[str, BodyDimensions]:
+    """Dimensions of the neighbours, in ``levels``, of a body whose shape is known: theirs by default, to its scale.
+
+    Widths, depths and heights each have one factor: of the shape to the default of its own level. Raises MeshError
+    for a level without defaults or a shape far out of range.
+    """
+    usual = _extents_mm(ParametricShape(default_dimensions(level, sex)))
+    scale = dict(zip(("width", "depth", "height"), (_extents_mm(shape) / usual).tolist(), strict=True))
+    found = {}
+    for other in levels:
+        if other != level:
+            mean = default_dimensions(other, sex)
+            lengths = {name: getattr(mean, name) for name in _SIZES}
+            found[other] = replace(mean, **{name: v * scale[name.split("_")[1]] for name, v in lengths.items()})
+    return found
+
+
+_SIZES = (
+    "superior_width_mm",
+    "superior_depth_mm",
+    "inferior_width_mm",
+    "inferior_depth_mm",
+    "anterior_height_mm",
+    "posterior_height_mm",
+)
+
+
+def _extents_mm(shape: BodyShape) -> Floats:
+    """Width, depth and height (3,) of a body: means of both endplates, and of the distance between their rims."""
+    theta = np.pi * np.array([0.0, 1.0, 0.5, -0.5])
+    right, left, front, back = np.mean([shape.outline_mm(theta, end) for end in (0.0, 1.0)], axis=0)
+    y = np.array([front, -back])
+    height = shape.superior_mm(np.zeros(2), y) - shape.inferior_mm(np.zeros(2), y)
+    return np.array([right + left, front + back, height.mean()])
+
+
 def random_segment(
     count: int, sex: Sex, rng: np.random.Generator
 ) -> tuple[tuple[str, ...], dict[str, BodyDimensions], dict[str, DiscDimensions]]:

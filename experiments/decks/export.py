@@ -26,11 +26,12 @@ from ..run import run_study, study_bench
 from ..spec import SHORTHAND, StudySpec
 from ..specimen import build_mesh, read_voxels
 from ..store import Checkpoint, runs_of, stage_checkpoint
-from .outgoing import LinearModel, elastic_constants, isotropic_constants
+from .outgoing import LinearModel, Spring, elastic_constants, isotropic_constants, turned_stiffness
 from .write_feb import write_feb
 from .write_inp import write_inp
 
 Array = NDArray[np.float64]
+Ids = NDArray[np.int64]
 
 DECKS: dict[str, Callable[[Path, LinearModel], None]] = {".inp": write_inp, ".feb": write_feb}
 SUFFIXES = (*DECKS, ".vtu")
@@ -38,10 +39,9 @@ USUAL_PRELOAD_N = 100.0  # of a study that has no preload
 NOT_CLINICAL = "Not for clinical decisions."
 
 
-SEGMENT = (
-    "Segment: discs have their stiffness at rest, where no fibre pulls; "
-    "ligaments (slack) and facets (open) are left out."
-)
+SLACK_N_PER_MM = 1e-6  # least stiffness of a link that is exported; others are slack or open
+AT_REST = "Segment at rest: no fibre of the discs pulls, ligaments are slack, facets open. A loaded state has them."
+LOADED = "Segment: discs have the tangent of their present strain, so taut fibres pull; links that bear are springs."
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,9 +175,13 @@ def exported_bench(bench: Bench, title: str, preload_n: float, *, deformed: bool
         raise MeshError(f"{title}: its shape cannot be a stress-free reference: {error}") from None
     force_n = preload_n or USUAL_PRELOAD_N
     constants = elastic_constants(bench.field, bench.state.history)
+    axes = _turned_axes(bench) if deformed else None
+    soft, tangents = _disc_tangents(bench, axes)
+    axial = constants[:, 2].copy()
+    axial[soft] = 1.0 / np.linalg.inv(tangents)[:, 2, 2]
     model = LinearModel(
         title=title,
-        notes=(*_notes(force_n, deformed), *([SEGMENT] if bench.mesh.links else [])),
+        notes=(*_notes(force_n, deformed), *([LOADED if deformed else AT_REST] if bench.mesh.links else [])),
         points_mm=mesh.points_mm,
         cells=mesh.cells,
         formulation=bench.structure.mesh.formulation,
@@ -185,13 +189,45 @@ def exported_bench(bench: Bench, title: str, preload_n: float, *, deformed: bool
         region_names=mesh.region_names,
         density_g_per_cc=mesh.density_g_per_cc,
         constants=constants,
-        axes=_turned_axes(bench) if deformed else None,
+        axes=axes,
         conditions=_between_platens(bench, force_n),
+        tangent_cells=soft,
+        tangents=tangents,
+        springs=_taut_links(bench) if deformed else (),
         cell_sets=_treated_cells(bench),
         node_sets=mesh.node_sets,
         face_sets=mesh.face_sets,
     )
-    return Exported(model, mesh, {"axial_modulus_mpa": constants[:, 2]} | (_fields(bench) if deformed else {}))
+    return Exported(model, mesh, {"axial_modulus_mpa": axial} | (_fields(bench) if deformed else {}))
+
+
+def _disc_tangents(bench: Bench, axes: Array | None) -> tuple[Ids, Array]:
+    """Cells (k,) of discs that are strained, and their stiffness (k, 6, 6); none at rest, where constants say it all.
+
+    It is the tangent of the law at the present log strain, the mean over a cell's points, turned with the cell.
+    """
+    mesh = bench.mesh
+    soft = mesh.cells_in(*(name for name in mesh.region_names if name.partition(".")[0] in mesh.discs))
+    if axes is None or not soft.size:
+        return np.zeros(0, dtype=np.int64), np.zeros((0, 6, 6))
+    evaluation = bench.structure.evaluate(bench.state, tension_n=bench.load.tension_n)
+    assert evaluation is not None, "a state that was kept is one that was evaluated"
+    return soft, turned_stiffness(evaluation.response.tangent[soft].mean(axis=1), axes[soft])
+
+
+def _taut_links(bench: Bench) -> tuple[Spring, ...]:
+    """Ligaments that pull and facets that touch, as springs along the way on which they do; cables have none."""
+    links = bench.structure.links
+    if links is None:
+        return ()
+    springs = []
+    for part, pulled in links.parts(bench.points_mm, bench.load.tension_n).items():
+        for index in np.flatnonzero(pulled.slope > SLACK_N_PER_MM).tolist():
+            places = (3 * pulled.ends[index][:, None] + np.arange(3)).ravel()
+            weights = (links.spread[:, places] @ pulled.along[index]).reshape(-1, 3)
+            nodes = np.flatnonzero(weights.any(axis=1))
+            springs.append(Spring(f"{part}_{index + 1}", nodes, weights[nodes], float(pulled.slope[index])))
+    return tuple(springs)
 
 
 def _in_present_shape(bench: Bench) -> meshes.SegmentMesh:

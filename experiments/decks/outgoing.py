@@ -23,6 +23,23 @@ AXES_WIDTH_RAD = np.deg2rad(2.0)
 MODULI, RATIOS = slice(0, 3), slice(3, 6)  # E1 E2 E3, nu12 nu13 nu23, then G12 G13 G23
 _ORDER = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2), (3, 3), (5, 5), (4, 4))  # in a compliance xx yy zz xy yz xz
 
+_PAIRS = np.array([(0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (0, 2)])  # of xx yy zz xy yz xz
+_SIX_OF = np.array([[0, 3, 5], [3, 1, 4], [5, 4, 2]])  # place of ij among them
+
+
+@dataclass(frozen=True, eq=False)
+class Spring:
+    """A linear spring on weighted displacements of nodes, which may be many: a ligament or a facet of a segment.
+
+    It is stretched by the sum of ``weights`` (k, 3) times the displacements of ``nodes`` (k,), and pulls against that
+    with ``stiffness_n_per_mm`` times it.
+    """
+
+    name: str
+    nodes: Ids
+    weights: Array
+    stiffness_n_per_mm: float
+
 
 @dataclass(frozen=True, eq=False)
 class LinearModel:
@@ -46,6 +63,11 @@ class LinearModel:
         (m, 3, 3), rows: unit vectors of these axes; None where all are the global ones.
     conditions
         How it is held and loaded.
+    tangent_cells, tangents
+        (k,) cells and (k, 6, 6) stiffness, xx yy zz xy yz xz in the global axes, MPa: they have this one in place of
+        their constants.
+    springs
+        Between nodes, beside the cells.
     cell_sets, node_sets, face_sets
         Names -> (k,) cells (beside the regions), (k,) nodes, (k, 4) or (k, 6) outward faces.
     """
@@ -61,6 +83,9 @@ class LinearModel:
     constants: Array
     axes: Array | None
     conditions: tuple[voxel.Condition, ...]
+    tangent_cells: Ids = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    tangents: Array = field(default_factory=lambda: np.zeros((0, 6, 6)))
+    springs: tuple[Spring, ...] = ()
     cell_sets: Mapping[str, Ids] = field(default_factory=dict)
     node_sets: Mapping[str, Ids] = field(default_factory=dict)
     face_sets: Mapping[str, Ids] = field(default_factory=dict)
@@ -78,17 +103,21 @@ class LinearModel:
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """Cells (k,) of one material: constants (9,) and, unless they do not matter or are global, axes (3, 3)."""
+    """Cells (k,) of one material: constants (9,) and, unless they do not matter or are global, axes (3, 3).
+
+    Or, in place of the constants, a ``stiffness`` (6, 6) in the global axes.
+    """
 
     name: str
     cells: Ids
     constants: Array
     axes: Array | None
+    stiffness: Array | None = None
 
     @property
     def isotropic(self) -> bool:
         """Whether a Young's modulus and a Poisson's ratio say everything."""
-        return bool(_isotropic(self.constants[None])[0])
+        return self.stiffness is None and bool(_isotropic(self.constants[None])[0])
 
 
 def elastic_constants(field: materials.MaterialField, history: Array | None = None) -> Array:
@@ -133,6 +162,14 @@ def engineering_constants(stiffness_mpa: Array) -> Array:
     return np.concatenate([1.0 / c[:, :3], ratios, 1.0 / c[:, 6:]], axis=1)
 
 
+def turned_stiffness(stiffness_mpa: Array, axes: Array) -> Array:
+    """Stiffness (m, 6, 6), xx yy zz xy yz xz, of materials whose axes are the rows of (m, 3, 3)."""
+    tensor = stiffness_mpa[:, _SIX_OF][:, :, :, _SIX_OF]  # (m, 3, 3, 3, 3)
+    turned = np.einsum("mpi,mqj,mrk,msl,mpqrs->mijkl", axes, axes, axes, axes, tensor, optimize=True)
+    i, j = _PAIRS.T
+    return np.asarray(turned[:, i[:, None], j[:, None], i, j])
+
+
 def isotropic_constants(young_mpa: Array, poisson_ratio: float) -> Array:
     """Engineering constants (m, 9) of isotropic cells with moduli (m,)."""
     shear = young_mpa / (2.0 * (1.0 + poisson_ratio))
@@ -144,11 +181,22 @@ def sections(model: LinearModel) -> list[Section]:
     """The cells of each region, gathered into classes of nearly one material (see ``CLASS_WIDTH``).
 
     A class takes the geometric mean of its cells' moduli, the mean of their Poisson's ratios and the mean of
-    their axes.
+    their axes. Cells with a stiffness of their own are classes of one.
     """
-    found = []
+    found = [
+        Section(
+            f"{deck_name(model.region_names[model.region[cell]])}_cell_{cell + 1}",
+            np.array([cell]),
+            model.constants[cell],
+            None,
+            stiffness,
+        )
+        for cell, stiffness in zip(model.tangent_cells.tolist(), model.tangents, strict=True)
+    ]
+    plain = np.ones(len(model.cells), dtype=bool)
+    plain[model.tangent_cells] = False
     for index, region in enumerate(model.region_names):
-        cells = np.flatnonzero(model.region == index)
+        cells = np.flatnonzero((model.region == index) & plain)
         if not cells.size:
             continue
         axes = None if model.axes is None else model.axes[cells]

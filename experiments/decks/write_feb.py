@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kyphos.errors import InputError
 from kyphos.fem import voxel
 
 from .outgoing import Array, Ids, LinearModel, Section, deck_name, face_labels, sections
@@ -32,8 +33,14 @@ def write_feb(path: Path, model: LinearModel) -> None:
     Raises
     ------
     InputError
-        A face set that does not lie on the outside of its cells.
+        A face set that does not lie on the outside of its cells, or cells with a stiffness of their own or springs, as
+        a loaded segment has: no linear law of FEBio is as anisotropic as a disc with taut fibres.
     """
+    if model.springs or model.tangent_cells.size:
+        raise InputError(
+            f"{path}: a loaded segment (discs with taut fibres, ligaments that pull) cannot be written for FEBio; "
+            "write .inp, or export the untouched specimen, without --state"
+        )
     parts = sections(model)
     blocks = (
         _opening(model),

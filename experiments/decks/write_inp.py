@@ -17,14 +17,15 @@ DENSITIES_PER_LINE = 10
 HEX_KINDS = {"standard": "C3D8", "mean_dilatation": "C3D8I", "enhanced": "C3D8I"}
 """Element type of each formulation. CalculiX integrates its C3D8 fully, as our standard cells: they agree to the last
 digit. It has no mean dilatation; nearest to that comes C3D8I, the only one that does not lock in volume either."""
-ALL, REFERENCES, GLOBAL_AXES = "all_elements", "reference_nodes", "global_axes"
+TERMS_PER_LINE = 4
+ALL, REFERENCES, GLOBAL_AXES, STRETCHES = "all_elements", "reference_nodes", "global_axes", "spring_stretches"
 
 
 def write_inp(path: Path, model: LinearModel) -> None:
     """Write a deck that CalculiX runs as it is, in keywords that Abaqus has too.
 
     Hexahedra become C3D8 or C3D8I (see ``HEX_KINDS``), tetrahedra C3D10. Node and element numbers are ours from 1; each
-    platen adds a reference node, the last ones.
+    platen adds a reference node, and so does each spring, the last ones.
 
     Raises
     ------
@@ -33,7 +34,14 @@ def write_inp(path: Path, model: LinearModel) -> None:
     """
     parts = sections(model)
     with path.open("w", encoding="ascii", errors="replace", newline="\n") as file:
-        for block in (_heading(model, parts), _mesh(model), _sets(model), _materials(parts), _platens(model)):
+        for block in (
+            _heading(model, parts),
+            _mesh(model),
+            _sets(model),
+            _materials(parts),
+            _platens(model),
+            _springs(model),
+        ):
             file.writelines(f"{line}\n" for line in block)
         file.writelines(f"{line}\n" for line in _step(model))
 
@@ -108,7 +116,10 @@ def _materials(parts: list[Section]) -> Iterator[str]:
         if part.axes is not None:
             yield from _orientation(part.name, part.axes)
         yield f"*MATERIAL, NAME={part.name}"
-        if part.isotropic:
+        if part.stiffness is not None:
+            yield "*ELASTIC, TYPE=ANISO"
+            yield from map(", ".join, _chunks([f"{value:.9g}" for value in _upper(part.stiffness)], 8))
+        elif part.isotropic:
             yield "*ELASTIC"
             yield f"{values[0]}, {values[3]}"
         else:
@@ -117,6 +128,13 @@ def _materials(parts: list[Section]) -> Iterator[str]:
             yield ", ".join(values[:8])
             yield values[8]
         yield section
+
+
+def _upper(stiffness: Array) -> list[float]:
+    """The 21 constants of a symmetric (6, 6), column by column down to the diagonal, in the order 11 22 33 12 13 23."""
+    order = [0, 1, 2, 3, 5, 4]
+    own = 0.5 * (stiffness + stiffness.T)[np.ix_(order, order)]
+    return [float(own[i, j]) for j in range(6) for i in range(j + 1)]
 
 
 def _orientation(name: str, axes: Array) -> Iterator[str]:
@@ -142,6 +160,35 @@ def _platens(model: LinearModel) -> Iterator[str]:
         yield "1, 3"
 
 
+def _springs(model: LinearModel) -> Iterator[str]:
+    """Springs to the ground on nodes of their own, whose first displacement an equation makes the spring's stretch."""
+    if not model.springs:
+        return
+    yield "** Springs: the stretch of each is the first displacement of a node of its own, where it pulls."
+    first = len(model.points_mm) + 1 + len(model.platens)
+    yield f"*NODE, NSET={STRETCHES}"
+    for number, spring in enumerate(model.springs, start=first):
+        x, y, z = model.points_mm[spring.nodes].mean(axis=0)
+        yield f"{number}, {x:.10g}, {y:.10g}, {z:.10g}"
+    for index, spring in enumerate(model.springs):
+        name, own = deck_name(spring.name), first + index
+        at, axis = np.nonzero(spring.weights)
+        terms = [
+            f"{node}, {place}, {weight:.10g}"
+            for node, place, weight in zip(
+                (spring.nodes[at] + 1).tolist(), (axis + 1).tolist(), spring.weights[at, axis].tolist(), strict=True
+            )
+        ]
+        yield "*EQUATION"
+        yield str(len(terms) + 1)
+        yield from map(", ".join, _chunks([f"{own}, 1, -1", *terms], TERMS_PER_LINE))
+        yield f"*ELEMENT, TYPE=SPRING1, ELSET={name}"
+        yield f"{len(model.cells) + 1 + index}, {own}"
+        yield f"*SPRING, ELSET={name}"
+        yield "1"
+        yield f"{spring.stiffness_n_per_mm:.10g}"
+
+
 def _references(model: LinearModel) -> Iterable[tuple[voxel.Platen, int]]:
     return [(platen, len(model.points_mm) + 1 + index) for index, platen in enumerate(model.platens)]
 
@@ -150,6 +197,8 @@ def _step(model: LinearModel) -> Iterator[str]:
     yield "*STEP"
     yield "*STATIC"
     yield "*BOUNDARY"
+    if model.springs:
+        yield f"{STRETCHES}, 2, 3, 0"
     loads, prints = [], []
     for platen, number in _references(model):
         for place, (motion, load) in enumerate(zip(platen.motion, platen.load, strict=True), start=1):

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
+from killing import finish, killed, outcomes
 
-COMMAND = [sys.executable, "-c", "from kyphos.cli import main; main()", "run", "--quiet"]
 SMALL = """
 [mesh]
 element_size_mm = 6.0
@@ -55,29 +50,9 @@ name = "cycled"
 """
 
 
-def outcomes(folder: Path) -> dict[str, float]:
-    """All outcomes but the time they took."""
-    table = json.loads((folder / "outcomes.json").read_text())
-    return {name: entry["value"] for name, entry in table.items() if name != "wall_s"}
-
-
-def finish(*arguments: object) -> None:
-    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
 def killed_in(stage: str, folder: Path, *arguments: object) -> None:
     """Start or go on, and kill without warning once the history has a state of ``stage``."""
-    history = folder / "history.csv"
-    running = subprocess.Popen([*COMMAND, *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    end = time.monotonic() + 300.0
-    while running.poll() is None and time.monotonic() < end:
-        if history.is_file() and f"\n{stage}," in history.read_text().replace("\r", ""):
-            break
-        time.sleep(0.002)
-    os.kill(running.pid, signal.SIGKILL)
-    _, said = running.communicate()
-    assert running.returncode == -signal.SIGKILL, said.decode()
+    killed(folder / "history.csv", f"\n{stage},", *arguments)
     assert json.loads((folder / "manifest.json").read_text())["status"] == "running"
 
 

@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse as sp
 from shapes import Batch
 
 from kyphos import fem
-from kyphos.experiments.decks.outgoing import LinearModel
+from kyphos.experiments.decks.outgoing import LinearModel, turned_stiffness
 from kyphos.fem import voxel
 
-TENSOR = np.array([[0, 3, 5], [3, 1, 4], [5, 4, 2]])  # place of ij in xx yy zz xy yz xz
-FULL = np.array([(0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (0, 2)])
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 SMALL = 1e-6  # share of the linear displacements at which finite strain is linear to six digits
 
@@ -46,7 +45,7 @@ class Orthotropic:
 
 
 def stiffness_of(model: LinearModel) -> np.ndarray:
-    """(m, 6, 6) in global axes, by turning the tensor of fourth order."""
+    """(m, 6, 6) in global axes."""
     e1, e2, e3, nu12, nu13, nu23, g12, g13, g23 = model.constants.T
     zero = np.zeros_like(e1)
     compliance = np.array(
@@ -59,14 +58,11 @@ def stiffness_of(model: LinearModel) -> np.ndarray:
             [zero, zero, zero, zero, zero, 1 / g13],
         ]
     )
-    own = np.linalg.inv(np.moveaxis(compliance, 2, 0))
-    if model.axes is None:
-        return own
-    tensor = own[:, TENSOR][:, :, :, TENSOR]  # (m, 3, 3, 3, 3)
-    a = model.axes  # rows are the own axes: x_i = a_pi x'_p
-    turned = np.einsum("mpi,mqj,mrk,msl,mpqrs->mijkl", a, a, a, a, tensor, optimize=True)
-    i, j = FULL.T
-    return turned[:, i[:, None], j[:, None], i, j]
+    stiffness = np.linalg.inv(np.moveaxis(compliance, 2, 0))
+    if model.axes is not None:
+        stiffness = turned_stiffness(stiffness, model.axes)
+    stiffness[model.tangent_cells] = model.tangents
+    return stiffness
 
 
 def by_kyphos(model: LinearModel) -> Answer:
@@ -77,7 +73,8 @@ def by_kyphos(model: LinearModel) -> Answer:
     rest = structure.initial_state(np.zeros((*mesh.weight.shape, 0)))
     load = load_of(model, structure, rest)
     map_ = structure.motion_map(rest.motion)  # (3n, 3n + 6p)
-    matrix = (map_.T @ structure.evaluate(rest).stiffness @ map_).tocsr()
+    pulls = springs_of(model)
+    matrix = (map_.T @ (structure.evaluate(rest).stiffness + pulls.T @ pulls) @ map_).tocsr()
     active = np.flatnonzero(~load.fixed & ~structure.rigid_dofs)
     q = np.where(load.fixed, load.value, 0.0)
     rhs = (load.force - matrix @ q)[active]
@@ -87,6 +84,14 @@ def by_kyphos(model: LinearModel) -> Answer:
     stress = structure.evaluate(moved).response.stress / SMALL
     reaction = matrix @ q
     return Answer(_stiffness(model, structure, q, reaction), fem.von_mises(stress).ravel())
+
+
+def springs_of(model: LinearModel) -> sp.csr_array:
+    """(s, 3n) B with B^T B the stiffness of all springs."""
+    rows = np.zeros((len(model.springs), len(model.points_mm), 3))
+    for row, spring in zip(rows, model.springs, strict=True):
+        row[spring.nodes] = np.sqrt(spring.stiffness_n_per_mm) * spring.weights
+    return sp.csr_array(rows.reshape(len(rows), 3 * len(model.points_mm)))
 
 
 def load_of(model: LinearModel, structure: fem.Structure, rest: fem.State) -> fem.Load:

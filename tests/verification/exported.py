@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import meshio
 import numpy as np
@@ -14,6 +15,8 @@ from kyphos.experiments.decks.outgoing import LinearModel, isotropic_constants
 from kyphos.fem import FORMULATIONS, boundary_faces, voxel
 
 DATA = Path(__file__).parent / "data" / "12_lumbar_mean_L2"
+UNIT = ('specimen.levels=["T12","L1"]', "specimen.treated=L1")
+BENT = {"kind": "load", "name": "bent", "force_n": 300.0, "offset_anterior_mm": 20.0}
 QUICK = ("solver.initial_step=0.5", "fracture.hold_s=60", "fracture.recovery_s=60")
 
 
@@ -31,6 +34,23 @@ def cemented(size_mm: float) -> LinearModel:
     """A body that was fractured and filled with cement, as it stands after that."""
     study = read_study("vertebroplasty-pmma-L1", [f"mesh.element_size_mm={size_mm}", *QUICK])
     return specimen_of(study, "treated").model
+
+
+def segment(size_mm: float) -> LinearModel:
+    """T12-L1-L2, untouched: discs at rest, no link bears."""
+    return specimen_of(read_study("segment-kyphoplasty", [f"mesh.element_size_mm={size_mm}"])).model
+
+
+def bent_unit(size_mm: float) -> LinearModel:
+    """Two levels bent forwards: taut fibres, ligaments that pull."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "bent.toml"
+        path.write_text("[output]\npictures = false\n[[stage]]\n" + toml_lines(BENT), encoding="utf-8")
+        return specimen_of(read_study(path, [*UNIT, f"mesh.element_size_mm={size_mm}"]), "bent").model
+
+
+def toml_lines(table: dict[str, object]) -> str:
+    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
 
 
 def voxels(size_mm: float) -> LinearModel:

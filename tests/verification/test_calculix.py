@@ -1,4 +1,4 @@
-"""Five exported studies, run unedited in CalculiX: the same stiffness, the same stress.
+"""Exported studies, run unedited in CalculiX: the same stiffness, the same stress.
 
 Both codes solve one linear step of the same mesh with the same materials. What is left between them is the element:
 CalculiX has no mean dilatation, so that its incompatible modes (C3D8I) stand for ours, and its incompatible modes are
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from calculix import Answer, by_calculix, by_kyphos
-from exported import cemented, parametric, scanned, tetrahedra, voxels
+from exported import bent_unit, cemented, parametric, scanned, segment, tetrahedra, voxels
 
 from kyphos.experiments import read_study
 from kyphos.experiments.decks.export import export_study
@@ -36,6 +36,7 @@ STUDIES: dict[str, tuple[Callable[[float], LinearModel], float, float]] = {
     "fractured, cemented": (cemented, 3.0, 2.0),
     "tet10 body": (tetrahedra, 0.0, 0.0),
     "CT voxels": (voxels, 4.0, 2.0),
+    "segment T12-L1-L2": (segment, 4.0, 3.0),
 }  # what, element size in the default suite, and at full size
 
 
@@ -56,6 +57,16 @@ def check(name: str, model: LinearModel, folder: Path, stiffness: float = STIFFN
     assert ours.von_mises_mpa.shape == theirs.von_mises_mpa.shape
     assert ours.stiffness_n_per_mm == pytest.approx(theirs.stiffness_n_per_mm, rel=stiffness)
     assert ours.p99_mpa == pytest.approx(theirs.p99_mpa, rel=stress)
+    if any("nucleus" in name for name in model.region_names):
+        plates = [np.percentile(on_endplates(model, answer), 99) for answer in (ours, theirs)]
+        print(f"    endplates: {plates[1]:.4f} MPa, {plates[0] / plates[1] - 1.0:+.2%}")
+        assert plates[0] == pytest.approx(plates[1], rel=stress)
+
+
+def on_endplates(model: LinearModel, answer: Answer) -> np.ndarray:
+    """(k, q) von Mises stress of the bony endplates."""
+    regions = [i for i, name in enumerate(model.region_names) if name.endswith("_endplate")]
+    return answer.von_mises_mpa.reshape(len(model.cells), -1)[np.isin(model.region, regions)]
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +111,25 @@ def test_a_wrong_material_is_noticed(coarse, tmp_path):
     for wrong in (replace(model, constants=exchanged), replace(model, axes=None)):
         ours = by_kyphos(wrong)
         assert ours.stiffness_n_per_mm != pytest.approx(theirs.stiffness_n_per_mm, rel=SAME_STIFFNESS)
+
+
+def test_a_loaded_segment_agrees_with_its_fibres_and_ligaments(tmp_path):
+    """Taut fibres make discs anisotropic, ligaments are springs between many nodes; forgotten, each is noticed."""
+    model = bent_unit(6.0)
+    model = replace(model, formulation=np.full_like(model.formulation, FORMULATIONS["standard"]))
+    assert len(model.springs) >= 3
+    check("bent unit, plain", model, tmp_path, SAME_STIFFNESS, SAME_STRESS)
+    theirs = by_calculix(tmp_path / "deck.inp", model)
+    none = {"tangent_cells": np.zeros(0, dtype=np.int64), "tangents": np.zeros((0, 6, 6))}
+    for wrong in ({"springs": ()}, none):
+        ours = by_kyphos(replace(model, **wrong))
+        assert ours.stiffness_n_per_mm != pytest.approx(theirs.stiffness_n_per_mm, rel=SAME_STIFFNESS)
+
+
+@pytest.mark.validation
+def test_a_loaded_segment_agrees_at_full_size(tmp_path):
+    """Discs of a loaded state: mean dilatation and incompatible modes are further apart there."""
+    check("bent unit", bent_unit(3.0), tmp_path, 0.02, 0.03)
 
 
 def test_the_deck_of_the_command_is_the_one_that_ran(tmp_path):

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from kyphos import fem, materials, meshes
+from kyphos.errors import InputError
 from kyphos.experiments import read_study
 from kyphos.experiments.adjacent import endplate_bulge_mm, felt, rigid_motion
 from kyphos.experiments.bench import carried_n, spare_neighbours, to_force
 from kyphos.experiments.checkpoint import pack, unpack
 from kyphos.experiments.decks.export import exported_bench
+from kyphos.experiments.decks.write_feb import write_feb
 from kyphos.experiments.outcomes import felt_after
 from kyphos.experiments.plan import FractureStage, LoadStage, MeasureStage, UnloadStage
 from kyphos.experiments.run import BodyWork
@@ -118,11 +120,27 @@ def test_densities_grades_and_curve_of_a_study_reach_the_mesh():
     assert wedge == pytest.approx([6.0, 2.5], abs=0.8)
 
 
-def test_a_deck_says_what_of_a_segment_it_leaves_out(work):
+def test_a_deck_of_an_untouched_segment_has_discs_at_rest_and_no_links(work):
     model = exported_bench(work._bench, "a pair", 100.0, deformed=False).model
-    assert any("ligaments (slack) and facets (open) are left out" in note for note in model.notes)
+    assert any("ligaments are slack, facets open" in note for note in model.notes)
+    assert model.springs == ()
+    assert not model.tangent_cells.size
     nucleus = model.constants[work.mesh.cells_in("T12_L1.nucleus")]
     assert np.isfinite(nucleus).all()
+
+
+def test_a_deck_of_a_loaded_segment_has_what_bears(crushed, tmp_path):
+    """Springs do to rigid motions nothing; the stretch of each is that of its ligament; FEBio has no such discs."""
+    model = exported_bench(crushed, "crushed", 100.0, deformed=True).model
+    assert model.springs
+    for spring in model.springs:
+        assert spring.weights.sum(axis=0) == pytest.approx(np.zeros(3), abs=1e-9)
+        turned = np.cross([0.3, -0.2, 0.5], model.points_mm[spring.nodes])
+        assert abs((spring.weights * turned).sum()) < 1e-6 * np.abs(turned).max()
+    assert len(model.tangent_cells) == sum(model.region_names[i].startswith("T12_L1.") for i in model.region)
+    assert np.linalg.eigvalsh(model.tangents).min() > 0.0
+    with pytest.raises(InputError, match="cannot be written for FEBio"):
+        write_feb(tmp_path / "deck.feb", model)
 
 
 # --- loads

@@ -209,7 +209,24 @@ REFUSED = {
     "a disc elsewhere": (f"{PAIR}[specimen.discs.L4_L5]\ngrade = 'mild'", "no 'L4_L5'; allowed: T12_L1"),
     "density elsewhere": (f"{PAIR}level_vbmd_mg_per_cc = {{ L3 = 90.0 }}", "no 'L3'; allowed: T12, L1"),
     "no such density": (f"{PAIR}level_vbmd_mg_per_cc = {{ L1 = 0.09 }}", "L1 = 0.09"),
-    "a scan of a segment": (f'{PAIR}scan = "sample:verse004_L2"', "scan is for a single level"),
+    "density of a scan": (
+        f'{PAIR}scan = "sample:verse004_L2"\nlevel_vbmd_mg_per_cc = {{ L1 = 90.0 }}',
+        "is read from the scan",
+    ),
+    "a spine of one vertebra": ('[specimen]\nspine = "verse004"', "spine is for a segment of several levels"),
+    "a spine of other sizes": (
+        f'{PAIR}spine = "verse004"\nlordosis_deg = 9.0',
+        "lordosis_deg does not apply when spine",
+    ),
+    "a spine of other discs": (f'{PAIR}spine = "verse004"\ndiscs.T12_L1.height_mm = 9.0', "only grade applies"),
+    "voxels of a segment": (
+        f'{PAIR}scan = "sample:verse004_L2"\n[[stage]]\nkind = "voxel_stiffness"',
+        "test one vertebra",
+    ),
+    "a drawn deposit in a turned scan": (
+        f'{PAIR}scan = "sample:verse004_L2"\n[cement]\nshape = "file"\nfile = "{Path(__file__).as_posix()}"',
+        "Use the treated level alone",
+    ),
     "a follower without a segment": ('[test]\npath = "follower"', 'path = "follower" needs a segment'),
     "neighbours of none": ('[fracture]\nneighbours = "crush"', "remove the key neighbours"),
     "adjacent to nothing": ("[test]\nadjacent_n = 500.0", "has no neighbours"),

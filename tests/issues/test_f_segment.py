@@ -1,0 +1,145 @@
+"""A segment killed while it is cycled goes on to the last bit; a vertebra alone does not know that segments exist."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from killing import finish, killed, outcomes, same_checkpoints
+
+import kyphos
+from kyphos import fem, meshes
+from kyphos.experiments import read_study, run, segment
+from kyphos.experiments.specimen import build_mesh
+
+HEAD = """
+[mesh]
+element_size_mm = 6.0
+[solver]
+threads = 1
+initial_step = 1.0
+[output]
+pictures = false
+"""
+PAIR = '[specimen]\nlevels = ["T12", "L1"]\ntreated = "L1"\n'
+CYCLES = """
+[[stage]]
+kind = "load"
+force_n = 300.0
+path = "follower"
+[[stage]]
+kind = "cycle"
+count = 400
+path = "follower"
+[[stage]]
+kind = "test"
+name = "cycled"
+path = "follower"
+adjacent_n = 500.0
+record = ["heights", "adjacent"]
+"""
+ALONE = """
+[[stage]]
+kind = "fracture"
+anterior_height_loss = 0.05
+[[stage]]
+kind = "unload"
+force_n = 100.0
+[[stage]]
+kind = "cement"
+volume_ml = 2.0
+[[stage]]
+kind = "cycle"
+count = 50
+[[stage]]
+kind = "test"
+name = "cycled"
+"""
+
+
+def test_a_segment_killed_while_it_is_cycled_goes_on_exactly(tmp_path):
+    """The path of the load, the cable's tension and the discs are carried over with all else."""
+    study, undisturbed, folder = tmp_path / "segment.toml", tmp_path / "undisturbed", tmp_path / "run"
+    study.write_text(PAIR + HEAD + CYCLES)
+    kyphos.run(study, undisturbed)
+    killed(folder / "history.csv", "\ncycle,", study, "--out", folder)
+    finish(study, "--out", folder, "--resume")
+    assert outcomes(folder) == outcomes(undisturbed)
+    assert "disc_T12_L1_pressure_cycled_mpa" in outcomes(folder)
+    same_checkpoints(folder, undisturbed)
+
+
+@pytest.fixture
+def without_segments(monkeypatch):
+    """A bench that has never heard of discs, links, cables or nearly incompressible cells."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise AssertionError("a vertebra alone has called for a segment")
+
+    for place, name in ((meshes, "segment_mesh"), (meshes, "specimen_mesh"), (segment, "_annulus")):
+        monkeypatch.setattr(place, name, refused)
+    monkeypatch.setattr(run, "disc_blocks", lambda *_: [])
+    monkeypatch.setattr(run, "segment_links", lambda _: None)
+    monkeypatch.setattr(run, "boundary_condition", refused)
+    monkeypatch.setattr(fem.Structure, "tough_cells", lambda *_: np.zeros(0, dtype=np.int64))
+    monkeypatch.setattr(fem.Structure, "_incredible", lambda *_: None)
+
+
+def test_a_vertebra_alone_is_the_same_to_the_last_bit_without_segments(tmp_path, request):
+    """Fracture, cement and cycles of one level, before and after all that is a segment's is taken away."""
+    study = tmp_path / "alone.toml"
+    study.write_text(HEAD + ALONE)
+    kyphos.run(study, tmp_path / "with")
+    request.getfixturevalue("without_segments")
+    kyphos.run(study, tmp_path / "without")
+    assert outcomes(tmp_path / "with") == outcomes(tmp_path / "without")
+    same_checkpoints(tmp_path / "with", tmp_path / "without")
+    with pytest.raises(AssertionError, match="has called for a segment"):
+        build_mesh(read_study("segment-kyphoplasty", ["mesh.element_size_mm=6"]))
+
+
+SOFTER = ["materials.nucleus.c10_mpa=0.06", "materials.nucleus.c01_mpa=0.015"]  # half of the card's shear modulus
+WHOLE = """
+[fracture]
+anterior_height_loss = 0.15
+hold_s = 0.0
+recovery_s = 0.0
+[procedure]
+kind = "kyphoplasty"
+balloon_volume_ml = 2.5
+[cement]
+volume_ml = 4.0
+[[cycling]]
+count = 500
+path = "follower"
+[mesh]
+element_size_mm = 5.0
+[output]
+pictures = false
+"""
+
+
+def test_heights_are_those_of_bone_whatever_the_disc(tmp_path):
+    """Under 500 N a softer nucleus lets the segment sink further, not the vertebra."""
+    study = tmp_path / "loaded.toml"
+    study.write_text(PAIR + HEAD + CYCLES.replace("300.0", "500.0").partition('[[stage]]\nkind = "cycle"')[0])
+    runs = [kyphos.run(study, tmp_path / name, set=more) for name, more in (("usual", []), ("soft", SOFTER))]
+    last = [result.history.iloc[-1] for result in runs]
+    heights = [row["height_anterior_mm"] for row in last]
+    assert heights[1] == pytest.approx(heights[0], rel=2e-4)
+    sunk = [row["displacement_mm"] for row in last]
+    assert sunk[1] > 1.002 * sunk[0]
+
+
+@pytest.mark.validation
+def test_a_softer_nucleus_does_not_count_as_retained_height(tmp_path):
+    """The whole chain under the same forces: retention moves by less than 2 % of its value."""
+    study = tmp_path / "whole.toml"
+    study.write_text(PAIR + WHOLE)
+    found = []
+    for name, more in (("usual", []), ("soft", SOFTER)):
+        kyphos.run(study, tmp_path / name, set=more)
+        found.append(outcomes(tmp_path / name))
+    for place in ("anterior", "middle", "posterior"):
+        usual, soft = (one[f"retention_{place}"] for one in found)
+        assert soft == pytest.approx(usual, rel=0.02), place
+    assert found[0] != found[1]
