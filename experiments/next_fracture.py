@@ -185,9 +185,13 @@ def fractures_of(before: Mapping[str, Outcome]) -> tuple[tuple[str, ...], int]:
 
 def fracture_facts(bench: Bench, found: Collection[NextFracture], fractured: Collection[str]) -> dict[str, object]:
     """For the manifest: fractures of this stage, and the neighbour that is the nearest to the next one."""
-    told = [{**asdict(one.at), "cycle": one.cycle, "load_n": one.load_n} for one in found]
+    told = [{**_entry(one.at), "cycle": one.cycle, "load_n": one.load_n} for one in found]
     close = nearest(bench, (*fractured, *(one.at.level for one in found)))
-    return {"next_fractures": told, "nearest_to_fracture": None if close is None else asdict(close)}
+    return {"next_fractures": told, "nearest_to_fracture": None if close is None else _entry(close)}
+
+
+def _entry(at: Weakest) -> dict[str, object]:
+    return {**asdict(at), "words": at.told()}
 
 
 # --- rising load ---------------------------------------------------------------------------------------------------
