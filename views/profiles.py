@@ -45,7 +45,7 @@ def profile_chart(run: Result) -> Figure | None:
             grid[-1, column].set_xlabel("posterior rim 0 to anterior rim 1")
         grid[0, 0].set_ylim(bottom=0.0)
         grid[2, 0].set_ylim(bottom=0.0)
-        grid[0, -1].legend(fontsize=8.0)
+        drawn.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(states))
         told = run.manifest["adjacent"][states[-1]]
         drawn.supxlabel(fill(f"{told[0].upper()}{told[1:]}.", 90), fontsize=8.0, color=INK)
     return drawn

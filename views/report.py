@@ -154,7 +154,9 @@ def next_fracture_words(run: Result) -> str:
         told = [f"No neighbour has fractured; nearest to it: {close['words']}."]
     gave = [(entry["stage"], entry["gave_way"]) for entry in run.manifest["stages"] if "gave_way" in entry]
     told += [
-        f"Under rising load {state}, {one['level']} gives way first, at {one['force_n']:.0f} N." for state, one in gave
+        f"Under rising load in state {state}, {one['level']} shrinks most, up to {one['force_n']:.0f} N"
+        f" ({'a maximum' if one['maximum'] else 'no maximum'})."
+        for state, one in gave
     ]
     return " ".join(told)
 

@@ -45,7 +45,7 @@ def test_compression_is_drawn_upwards_by_site_and_state(run, tmp_path: Path):
     ]
     assert [line.get_ydata()[0] for line in disc.lines] == pytest.approx([0.7, 0.4])
     assert [line.get_ydata()[0] for line in above.lines] == pytest.approx([1.4, 0.8])
-    assert [text.get_text() for text in above.get_legend().get_texts()] == ["intact", "fractured"]
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["intact", "fractured"]
     assert save(drawn, tmp_path / "profiles.png").stat().st_size > 10_000
 
 
