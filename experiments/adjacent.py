@@ -13,6 +13,7 @@ from kyphos.errors import ConvergenceError
 from kyphos.units import MM3_PER_ML
 
 from .bench import Array, Bench
+from .profiles import Profile, profiles
 from .wear import upper
 
 ENDS = {"superior": -1.0, "inferior": 1.0}
@@ -27,10 +28,7 @@ def felt(bench: Bench) -> dict[str, float]:
     ConvergenceError
         The state cannot be evaluated.
     """
-    evaluation = bench.structure.evaluate(bench.state, tension_n=bench.load.tension_n)
-    if evaluation is None:
-        raise ConvergenceError("the segment cannot be looked at: its state cannot be evaluated")
-    stress = fem.cauchy_stress(bench.structure.mesh, bench.state, evaluation.response.stress)
+    evaluation, stress = _looked_at(bench)
     elastic = evaluation.strain - bench.field.inelastic_strain(bench.state.history)
     energy = 0.5 * np.einsum("mqi,mqi->mq", evaluation.response.stress, elastic)
     found: dict[str, float] = {}
@@ -42,7 +40,28 @@ def felt(bench: Bench) -> dict[str, float]:
         for name in ("von_mises_p99_mpa", "von_mises_max_mpa"):
             found[f"adjacent_{level}_endplate_{name}"] = max(values[name] for values in ends.values())
         found[f"adjacent_{level}_yielded_ml"] = yielded_ml(bench, level)
+        for place, gauge in bench.mesh.bodies[level].gauges.items():
+            found[f"adjacent_{level}_height_{place}_mm"] = meshes.gauge_height_mm(gauge, bench.points_mm)
     return found | disc_pressures(bench, evaluation)
+
+
+def stress_profiles(bench: Bench) -> tuple[Profile, ...]:
+    """Stress along the mid-sagittal line of discs and endplates in the present state.
+
+    Raises
+    ------
+    ConvergenceError
+        The state cannot be evaluated.
+    """
+    return profiles(bench.mesh, bench.structure.mesh.weight, _looked_at(bench)[1])
+
+
+def _looked_at(bench: Bench) -> tuple[fem.Evaluation, Array]:
+    """Evaluation of the present state, and its Cauchy stress (m, q, 6)."""
+    evaluation = bench.structure.evaluate(bench.state, tension_n=bench.load.tension_n)
+    if evaluation is None:
+        raise ConvergenceError("the segment cannot be looked at: its state cannot be evaluated")
+    return evaluation, fem.cauchy_stress(bench.structure.mesh, bench.state, evaluation.response.stress)
 
 
 def _endplate(bench: Bench, region: str, stress: Array, energy: Array) -> dict[str, float]:

@@ -27,6 +27,7 @@ UNITS = {
     "_mm2": "mm2",
     "_mm_per_ml": "mm/mL",
 }
+TESTED = ("stiffness_n_per_mm", "steepest_n_per_mm", "strength_n", "segment_strength_n")
 FELT = ("adjacent_", "disc_")
 """How the names of what a treatment does to the rest of a segment begin."""
 SUMMED = ("cycles", "equilibria")
@@ -48,9 +49,8 @@ def after_stage(before: Outcomes, stage: Stage, ended: Ended, started: Bench) ->
         for place in PLACES:
             results[f"height_{stage.name}_{place}_mm"] = Outcome(heights[place], "mm")
     for name, value in ended.outcomes.items():
-        if name in ("stiffness_n_per_mm", "steepest_n_per_mm", "strength_n"):
-            kind, _, unit = name.partition("_")
-            results[f"{kind}_{stage.name}_{unit}"] = _outcome(name, value)
+        if name in TESTED:
+            results[_in_state(name, stage.name)] = _outcome(name, value)
         elif name.startswith(FELT):
             results |= felt_after(results, name, value, stage.name)
         elif name in SUMMED and name in results:
@@ -204,10 +204,10 @@ def note(stage: Stage, results: Outcomes) -> str:
     height = results.get(f"height_{stage.name}_anterior_mm")
     if height is not None:
         parts.append(f"anterior height {height.value:.2f} mm")
-    for kind, unit in (("stiffness", "n_per_mm"), ("strength", "n")):
-        outcome = results.get(f"{kind}_{stage.name}_{unit}")
+    for name in TESTED:
+        outcome = results.get(_in_state(name, stage.name))
         if outcome is not None:
-            parts.append(f"{kind} {outcome.value:.0f} {outcome.unit}")
+            parts.append(f"{_bare(name).replace('_', ' ')} {outcome.value:.0f} {outcome.unit}")
     if stage.kind == "reduce" and "balloon_peak_pressure_mpa" in results:
         volume, pressure = results["balloon_volume_ml"].value, results["balloon_peak_pressure_mpa"].value
         parts.append(f"balloons {volume:.1f} mL, {pressure:.2f} MPa")

@@ -13,6 +13,7 @@ from kyphos.experiments.tables import (
     ADJACENT_N,
     PATH,
     SMALLEST_FORCE_N,
+    STOP,
     Cement,
     Count,
     CouponTest,
@@ -212,6 +213,7 @@ class CycleStage(OnPath):
     jump_tolerance: Number = Field(
         default=0.006, ge=1e-6, le=0.2, description="error of a jump's growth of displacement, over all growth so far"
     )
+    stop_at_fracture: Annotated[bool, Strict()] = Field(default=False, description=STOP)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -439,7 +441,7 @@ def timeline(phases: Iterable[Phase], preload_n: float, test: Measure, segment: 
     The untouched specimen is tested first, then it is after each fracture and treatment and after the last of blocks
     in a row, all under ``preload_n``. Stages of the second fracture, treatment or row of blocks have the names of the
     first with ``_2`` behind them, and so on; blocks are numbered through. Tests of a ``segment`` look at its
-    neighbours, and leave out strength, which would be that of whichever body gives way first.
+    neighbours, and leave out strength unless it is asked for: on a segment that takes long.
     """
     stages: list[Stage] = [_test("intact", preload_n, test, segment, strength=True)]
     times: Counter[str] = Counter()
@@ -485,10 +487,12 @@ def default_viscosity(shape: Shape) -> Viscosity:
 
 
 def _test(name: str, preload_n: float, test: Measure, segment: bool, strength: bool = False) -> MeasureStage:
-    record: tuple[Outcome, ...] = ("heights", "stiffness", "strength") if strength else ("heights", "stiffness")
-    told = test.model_dump()
+    record: tuple[Outcome, ...] = ("heights", "stiffness")
+    told = test.model_dump(exclude={"strength"})
+    if strength and (test.strength if test.strength is not None else not segment):
+        record += ("strength",)
     if segment or test.adjacent_n is not None:
-        record = ("heights", "stiffness", "adjacent")
+        record += ("adjacent",)
         told["adjacent_n"] = test.adjacent_n or ADJACENT_N
     return MeasureStage(name=name, force_n=preload_n, record=record, **told)
 
@@ -545,11 +549,6 @@ def check_segment_keys(stages: Iterable[Stage], segment: bool) -> None:
     """Refuse (ValueError) what a vertebra alone has not, and what of a segment is not measured."""
     for stage in stages:
         where = f"stage {stage.name!r}"
-        if segment and "strength" in stage.record:
-            raise ValueError(
-                f'{where}: record = ["strength"] is for a single level; a segment is as strong as the first body to '
-                "give way"
-            )
         if segment:
             continue
         if getattr(stage, "path", None) == "follower":
@@ -558,3 +557,7 @@ def check_segment_keys(stages: Iterable[Stage], segment: bool) -> None:
             raise ValueError(f"{where}: a vertebra alone has no neighbours; remove adjacent_n, or give more levels")
         if getattr(stage, "neighbours", None) is not None:
             raise ValueError(f"{where}: a vertebra alone has no neighbours; remove the key neighbours")
+        if getattr(stage, "stop_at_fracture", False):
+            raise ValueError(
+                f"{where}: a vertebra alone has no neighbours; remove stop_at_fracture, or give more levels"
+            )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kyphos.errors import DataError
 from kyphos.experiments.spec import StudySpec
-from kyphos.experiments.store import HISTORY_COLUMNS, Outcome
+from kyphos.experiments.store import HISTORY_COLUMNS, PROFILE_COLUMNS, PROFILES, Outcome
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +36,24 @@ class Result:
         """``done``, ``failed``, ``interrupted``, or ``running`` (also: killed)."""
         return str(self.manifest["status"])
 
+    def profiles(self) -> pd.DataFrame:
+        """Stress along the mid-sagittal lines of a segment: all tables of ``profiles/``, with a column ``stage``.
+
+        Stages come in their order; no rows where none was measured.
+
+        Raises
+        ------
+        DataError
+            A table cannot be read.
+        """
+        import pandas as pd
+
+        names = [stage.name for stage in self.spec.stage if (self.path / PROFILES / f"{stage.name}.csv").is_file()]
+        tables = [
+            _read_table(self.path / PROFILES / f"{name}.csv", PROFILE_COLUMNS).assign(stage=name) for name in names
+        ]
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*PROFILE_COLUMNS, "stage"])
+
     def fields_path(self, stage: str) -> Path:
         """Return the VTU file of a stage's final fields; DataError if the run has none of that name."""
         files = {entry["stage"]: entry["file"] for entry in self.manifest["fields"]}
@@ -54,7 +73,7 @@ def load_result(path: str | Path) -> Result:
         path=folder,
         spec=_read_case(folder / "case.toml"),
         outcomes={name: Outcome(float(row["value"]), str(row["unit"])) for name, row in outcomes.items()},
-        history=_read_history(folder / "history.csv"),
+        history=_read_table(folder / "history.csv", HISTORY_COLUMNS),
         manifest=_read_json(folder / "manifest.json"),
     )
 
@@ -75,14 +94,14 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _read_history(path: Path) -> pd.DataFrame:
+def _read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     import pandas as pd  # slow to import, and a run itself does without
 
     try:
         frame = pd.read_csv(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
-    missing = [column for column in HISTORY_COLUMNS if column not in frame.columns]
+    missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise DataError(f"{path}: no column {missing[0]!r}; was it written by kyphos run?")
     return frame

@@ -21,6 +21,7 @@ from .bench import Bench, mount
 from .checkpoint import pack, unpack
 from .coupon_run import CouponWork
 from .fields import write_fields
+from .next_fracture import fracture_facts, fracture_outcomes, fractures_of, watched
 from .plan import CementStage, ReduceStage
 from .progress import Reporter, SilentReporter, Step
 from .result import Result, load_result
@@ -112,6 +113,8 @@ def _one_stage(
     wall_s = time.perf_counter() - start
     if spec.output.fields:
         store.write_fields(index, stage.name, done.write_fields)
+    if done.profiles:
+        store.write_profiles(stage.name, [row for one in done.profiles for row in one.rows()])
     store.write_outcomes(done.outcomes)
     store.record_stage(index, stage.name, wall_s, equilibria=count, **done.facts)
     for message in done.messages:
@@ -146,18 +149,25 @@ class BodyWork:
         """One stage of the procedure."""
         stage, start = self._spec.body_stages[index], self._bench
         past = self._controls.solver.record
-        ended = yield from rows_of(stage.name, run_stage(stage, start, self._controls))
+        fractured, cycles = fractures_of(before)
+        running = watched(run_stage(stage, start, self._controls), fractured, cycles)
+        ended, fresh = yield from rows_of(stage.name, running)
         self._bench = bench = ended.bench
-        results, now = found.after_stage(before, stage, ended, start), self._controls.solver.record
+        results = found.after_stage(before, stage, ended, start) | fracture_outcomes(fresh, before)
+        now = self._controls.solver.record
+        facts = {**solver_facts(now, past), **ended.facts}
+        if bench.neighbours:
+            facts |= fracture_facts(bench, fresh, fractured)
         arrays, meta = pack(bench)
         return Finished(
             results,
             found.note(stage, results),
             lambda path: write_fields(path, bench),
-            solver_facts(now, past),
+            facts,
             arrays,
             {"bench": meta},
             now.notes[len(past.notes) :],
+            ended.profiles,
         )
 
 

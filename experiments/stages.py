@@ -7,7 +7,7 @@ outcomes that only it knows. Definitions: PHYSICS in ``docs/physics.md``.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from math import log
 
@@ -18,7 +18,7 @@ from kyphos import fem, meshes
 from kyphos.errors import ConvergenceError
 from kyphos.units import N_MM_PER_J
 
-from . import adjacent, balloon, cementing, plan
+from . import adjacent, balloon, cementing, next_fracture, plan
 from .bench import (
     LINE,
     Bench,
@@ -236,7 +236,11 @@ def _cycle(stage: plan.CycleStage, bench: Bench, controls: Controls) -> Running:
         if solved.valley is not None:
             bench = replace(bench, state=solved.valley.state, load=valley)
             yield Solved(bench, solved.valley, stage.min_n, cycle=cycle, share=share)
-    return Ended(bench, {"cycles": float(stage.count), "equilibria": float(equilibria)}, at_peak)
+        if stage.stop_at_fracture and next_fracture.fractures(at_peak):
+            bench = at_peak if solved.valley is None else bench
+            bench = yield from passed(bench, to_force(bench, stage.min_n, controls))
+            break
+    return Ended(bench, {"cycles": float(cycle), "equilibria": float(equilibria)}, at_peak)
 
 
 def _worn(stage: plan.CycleStage, cycle: int, error: ConvergenceError) -> str:
@@ -254,17 +258,24 @@ def _worn(stage: plan.CycleStage, cycle: int, error: ConvergenceError) -> str:
 def _test(stage: plan.MeasureStage, bench: Bench, controls: Controls) -> Running:
     """Reference preload; on copies what the neighbours feel, and stiffness and strength with parallel platens."""
     bench = yield from passed(bench, to_force(bench, stage.force_n, controls))
-    outcomes: dict[str, float] = {}
+    ended, outcomes = Ended(bench), dict[str, float]()
     if "stiffness" in stage.record:
         outcomes["stiffness_n_per_mm"] = _stiffness(stage, bench, controls)
-    if {"strength", "steepest"} & set(stage.record):
-        largest, slope = _strength(stage, bench, controls)
-        found = {"strength": ("strength_n", largest), "steepest": ("steepest_n_per_mm", slope)}
-        outcomes |= dict(found[name] for name in found if name in stage.record)
+    if "strength" in stage.record and bench.neighbours:
+        treated = next_fracture.treated_strength(bench, stage.strength_strain, controls)
+        whole = next_fracture.crushed(bench, stage.strength_strain, controls)
+        outcomes |= {"strength_n": treated.force_n, "segment_strength_n": whole.force_n}
+        ended = replace(ended, facts={"gave_way": asdict(whole)})
+    elif "strength" in stage.record:
+        outcomes["strength_n"] = _strength(stage, bench, controls)[0]
+    if "steepest" in stage.record:
+        outcomes["steepest_n_per_mm"] = _strength(stage, bench, controls)[1]
     if "adjacent" in stage.record:
         assert stage.adjacent_n is not None, "the stage has checked this"
-        outcomes |= adjacent.felt(last(bench, to_force(bench, stage.adjacent_n, controls)))
-    return Ended(bench, outcomes)
+        looked_at = last(bench, to_force(bench, stage.adjacent_n, controls))
+        outcomes |= adjacent.felt(looked_at)
+        ended = replace(ended, profiles=adjacent.stress_profiles(looked_at))
+    return replace(ended, outcomes=outcomes)
 
 
 def _stiffness(stage: plan.MeasureStage, bench: Bench, controls: Controls) -> float:

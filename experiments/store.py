@@ -15,7 +15,7 @@ import shutil
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -34,6 +34,9 @@ from kyphos.experiments.spec import StudySpec, study_hash, to_toml
 Arrays = Mapping[str, NDArray[Any]]
 Status = Literal["running", "done", "failed", "interrupted"]
 
+PROFILES = "profiles"
+"""Folder of the tables of stress along lines, one file for each stage that looked."""
+PROFILE_COLUMNS = ("site", "position", "position_mm", "axial_mpa", "von_mises_mpa")
 _META = "__meta__"
 _VERSIONED = ("kyphos", "numpy", "scipy", "numba", "meshio", "pyvista")
 
@@ -144,6 +147,17 @@ class RunStore:
         entry = {"index": index, "stage": stage, "file": path.name}
         self.update_manifest(fields=sorted([*others, entry], key=lambda entry: entry["index"]))
         replace_file(self.path / "fields.pvd", _pvd(self.manifest["fields"]))
+        return path
+
+    def write_profiles(self, stage: str, rows: Iterable[Sequence[object]]) -> Path:
+        """Write the table of a stage's profiles (rows of ``PROFILE_COLUMNS``) as CSV, anew, and return its path."""
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(PROFILE_COLUMNS)
+        writer.writerows([_cell(value) for value in row] for row in rows)
+        path = self.path / PROFILES / f"{stage}.csv"
+        path.parent.mkdir(exist_ok=True)
+        replace_file(path, text.getvalue().encode())
         return path
 
     def save_checkpoint(self, index: int, stage: str, arrays: Arrays, meta: Mapping[str, Any]) -> Path:
@@ -313,6 +327,10 @@ def branch_run(source: Path, index: int, path: Path, spec: StudySpec) -> None:
         _link(file, draft / "checkpoints" / file.name)
     for entry in past["fields"]:
         _link(source / entry["file"], draft / entry["file"])
+    for profile in [source / PROFILES / f"{entry['stage']}.csv" for entry in past["stages"]]:
+        if profile.is_file():
+            (draft / PROFILES).mkdir(exist_ok=True)
+            _link(profile, draft / PROFILES / profile.name)
     shutil.copyfile(source / "history.csv", draft / "history.csv")
     head = _read_checkpoint(kept[index])[0]
     _cut_history(draft / "history.csv", head["history_rows"])
@@ -539,7 +557,7 @@ def json_bytes(value: object) -> bytes:
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
 
 
-def _cell(value: str | int | float) -> str:
+def _cell(value: object) -> str:
     """Return a history cell: every digit of a float, nothing for NaN."""
     if isinstance(value, float):
         return "" if value != value else repr(float(value))

@@ -50,6 +50,7 @@ expander: 30 bar (assumed).
 
 ADJACENT_N = 500.0
 PATH = "of a segment: load on the line of the hinge (default), or follower, a cable through all bodies"
+STOP = "of a segment: end the block once a neighbour has fractured (docs/segment.md)"
 
 
 def _zero_or_a_real_force(value: float) -> float:
@@ -514,6 +515,7 @@ class Cycling(Table):
         default=0.006, ge=1e-6, le=0.2, description="error of a jump's growth of displacement, over all growth so far"
     )
     path: LoadPath | None = Field(default=None, description=PATH)
+    stop_at_fracture: Annotated[bool, Strict()] = Field(default=False, description=STOP)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -582,6 +584,9 @@ class Measure(Table):
         ge=SMALLEST_FORCE_N,
         le=20_000,
         description="of a segment: load under which neighbours and discs are looked at; default 500",
+    )
+    strength: Annotated[bool, Strict()] | None = Field(
+        default=None, description="whether strength is measured, intact and treated; default only of a single level"
     )
     path: LoadPath | None = Field(default=None, description=PATH)
 

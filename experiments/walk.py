@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from kyphos import fem
 
 from .bench import Bench, carried_n
+from .profiles import Profile
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,16 @@ class Solved:
 
 @dataclass(frozen=True)
 class Ended:
-    """A finished stage: the bench, and outcomes (without the stage's name in them); of cycles, the last peak too."""
+    """A finished stage: the bench, and outcomes (without the stage's name in them).
+
+    Of cycles also the last peak; of a segment's tests also profiles of stress, and facts for the manifest.
+    """
 
     bench: Bench
     outcomes: dict[str, float] = field(default_factory=dict)
     peak: Bench | None = None
+    profiles: tuple[Profile, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 Running = Generator[Solved, None, Ended]

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from kyphos import fem, meshes
 
 from .bench import Controls
+from .profiles import Profile
 from .store import Arrays, Checkpoint, HistoryRow, Outcome
 from .tables import Solver
 from .walk import Solved
@@ -46,6 +47,8 @@ class Finished:
         For the checkpoint: all that the stages after it need.
     messages
         For the user.
+    profiles
+        Of stress along lines.
     """
 
     outcomes: Outcomes
@@ -55,6 +58,7 @@ class Finished:
     arrays: Arrays = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
     messages: tuple[str, ...] = ()
+    profiles: tuple[Profile, ...] = ()
 
 
 class Work(Protocol):

@@ -20,6 +20,7 @@ CAPTIONS = {
     "heights_cycles.png": "Heights and their share left, against cycles.",
     "load_displacement.png": "What the machine recorded.",
     "adjacent.png": "What the neighbours feel: stress in their endplates and pressure in the discs, by state.",
+    "profiles.png": "Stress along the mid-sagittal line of the discs and of the endplates that face them, by state.",
     "balloon.png": "Pressure of the balloons, and the height that they win, against their volume.",
 }
 CUT_WORDS = "The main stages, on one scale; the cut is mid-sagittal."
@@ -87,7 +88,7 @@ def _parts(run: Result) -> dict[str, str]:
         "outcomes": _outcomes(run),
         "charts": "\n".join(embed(pictures / name, CAPTIONS[name]) for name in CHARTS),
         "stages": "\n".join(embed(path, _stage_words(path)) for path in sorted(pictures.glob("stage_*.png"))),
-        "boundary": escape(boundary_conditions(run)),
+        "boundary": escape(" ".join(filter(None, [boundary_conditions(run), next_fracture_words(run)]))),
         "load_cases": _load_cases(run),
         "solution": escape(_solution(run)),
         "convergence": _convergence(run),
@@ -137,6 +138,27 @@ def boundary_conditions(run: Result) -> str:
         "backwards, and for stiffness and strength locked against tilting too. Forces are compressive "
         "magnitudes on a line that lies the anterior offset in front of the centre."
     )
+
+
+def next_fracture_words(run: Result) -> str:
+    """Which neighbour has fractured, when and where, or which is the nearest to it; empty without neighbours."""
+    stages = [entry for entry in run.manifest["stages"] if "next_fractures" in entry]
+    told = [
+        f"Fracture of a neighbour in stage {entry['stage']}, after {one['cycle']} cycles, under {one['load_n']:.0f} N: "
+        f"{one['words']}."
+        for entry in stages
+        for one in entry["next_fractures"]
+    ]
+    close = stages[-1]["nearest_to_fracture"] if stages else None
+    if close is not None and not told:
+        told = [f"No neighbour has fractured; nearest to it: {close['words']}."]
+    gave = [(entry["stage"], entry["gave_way"]) for entry in run.manifest["stages"] if "gave_way" in entry]
+    told += [
+        f"Under rising load in state {state}, {one['level']} shrinks most, up to {one['force_n']:.0f} N"
+        f" ({'a maximum' if one['maximum'] else 'no maximum'})."
+        for state, one in gave
+    ]
+    return " ".join(told)
 
 
 def _status(run: Result) -> str:
