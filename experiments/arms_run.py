@@ -114,7 +114,7 @@ def population_of(study: ArmsStudy, count: int) -> tuple[Individual, ...]:
     assert specimen.vbmd_mg_per_cc is not None, "a specimen without scan has a density"
     mean = specimen.vbmd_mg_per_cc
     levels, sex = (specimen.treated,), specimen.sex or "female"
-    return Population(mean, DENSITY_CV * mean, "E09", levels=levels, sex=sex).draw(count)
+    return Population(mean, DENSITY_CV * mean, "E09", levels=levels, sexes=(sex,)).draw(count)
 
 
 # --- one specimen --------------------------------------------------------------------------------------------------

@@ -362,15 +362,19 @@ def spare_neighbours(bench: Bench, spared: bool) -> Bench:
     if spared == bench.spared or not bench.neighbours:
         return bench
     factor = SPARED_STRENGTH if spared else 1.0 / SPARED_STRENGTH
-    field, others = bench.field, bench.of_neighbours
-    for law, cells, parameters in bench.field.blocks:
-        mine = others[cells]
+    return replace(stronger(bench, bench.of_neighbours, factor), spared=spared)
+
+
+def stronger(bench: Bench, cells: NDArray[np.bool_], factor: float) -> Bench:
+    """The same state with the bone in ``cells`` (m,) bool so many times as strong."""
+    field = bench.field
+    for law, ids, parameters in bench.field.blocks:
+        mine = cells[ids]
         if law is materials.CRUSHABLE_BONE and mine.any():
             rows = parameters[mine].copy()
             rows[:, [p.name for p in law.parameters].index("yield_stress_mpa")] *= factor
-            field = field.replace(cells[mine], law, rows)
-    structure = replace(bench.structure, material=field)
-    return replace(bench, structure=structure, field=field, spared=spared)
+            field = field.replace(ids[mine], law, rows)
+    return replace(bench, structure=replace(bench.structure, material=field), field=field)
 
 
 def carried_along(bench: Bench, points: Array) -> Array:

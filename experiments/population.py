@@ -45,6 +45,8 @@ class Population:
         Densities are kept within it.
     levels
         Taken in turn.
+    sexes
+        Likewise; the mean specimen has the first.
     source
         Of the densities: an evidence id, or why they are assumed.
     even
@@ -56,14 +58,14 @@ class Population:
     source: str
     vbmd_range_mg_per_cc: tuple[float, float] = (45.0, 220.0)
     levels: tuple[str, ...] = ("L1",)
-    sex: str = "female"
+    sexes: tuple[str, ...] = ("female",)
     size_cv: float = SIZE_CV
     even: bool = False
 
     @property
     def nominal(self) -> Individual:
         """The mean specimen at the first of the levels."""
-        return Individual("nominal", self.levels[0], self.vbmd_mean_mg_per_cc, sex=self.sex)
+        return Individual("nominal", self.levels[0], self.vbmd_mean_mg_per_cc, sex=self.sexes[0])
 
     def draw(self, count: int, seed: int = SEED) -> tuple[Individual, ...]:
         """Specimens, the same for the same seed; StudyError for fewer than one.
@@ -90,7 +92,7 @@ class Population:
                 vbmd_mg_per_cc=round(float(vbmd[i]), 2),
                 width_factor=round(float(widths[i]), 4),
                 height_factor=round(float(heights[i]), 4),
-                sex=self.sex,
+                sex=self.sexes[i % len(self.sexes)],
                 seed=seed + i,
             )
             for i in range(count)

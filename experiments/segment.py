@@ -18,7 +18,6 @@ Ids = NDArray[np.int64]
 
 TISSUE_GRADE = {"healthy": 1, "mild": 3, "moderate": 4, "severe": 5}
 """Grade of a disc -> that of its tissues; the pairs have one height (card ``disc-degeneration``, ``meshes.GRADES``)."""
-PAIRED = ("CL",)  # ligaments whose card stands for a left and a right one
 
 
 def disc_blocks(mesh: meshes.SegmentMesh, grades: Mapping[str, str]) -> list[materials.Block]:
@@ -90,7 +89,8 @@ class _Points:
 def segment_links(mesh: meshes.SegmentMesh) -> fem.Links | None:
     """Ligaments, facet stops and the follower's cable of a segment; None for a vertebra alone.
 
-    Ligaments are slack in the shape that was meshed, facets have the gap of their card. The cable runs from platen to
+    In the shape that was meshed ligaments bear nothing, and are as slack as their cards say; facets have the gap of
+    theirs. The cable runs from platen to
     platen through the middles of the bodies.
     """
     if not mesh.links:
@@ -106,10 +106,9 @@ def _springs(points: _Points, links: Sequence[meshes.Link]) -> fem.Springs:
     ends, rows = [], []
     for link in links:
         kind = link.name.partition("_")[0]
-        share = 0.5 if kind in PAIRED else 1.0
-        toe_n, stiff_n, transition, _ = materials.ligament_row(f"ligament-{kind.lower()}")
+        toe_n, stiff_n, transition, slack, _ = materials.ligament_row(f"ligament-{kind.lower()}")
         ends.append([points.add(link.upper_ids, link.upper_weights), points.add(link.lower_ids, link.lower_weights)])
-        rows.append([link.length_mm, share * toe_n, share * stiff_n, transition])
+        rows.append([(1.0 + slack) * link.length_mm, toe_n, stiff_n, transition])
     return fem.Springs(np.array(ends), *np.array(rows).T)
 
 

@@ -46,12 +46,13 @@ DATA_KINDS: dict[str, DataKind] = {
     for kind in (
         DataKind(
             "Ligament",
-            "a cord that bears tension only: force = area x stress, with one modulus up to the transition strain and "
-            "another beyond",
+            "a cord that bears tension only, from its slack strain on: force = area x stress, with one modulus up to "
+            "the transition strain, counted from there, and another beyond",
             {
                 "toe_modulus_mpa": "MPa",
                 "modulus_mpa": "MPa",
                 "transition_strain": "1",
+                "slack_strain": "1",
                 "area_mm2": "mm2",
                 "length_mm": "mm",
             },

@@ -116,10 +116,11 @@ _FIBRES: dict[str, tuple[Law, Callable[[Card, Floats], Floats]]] = {
 
 
 def ligament_row(ligament: Card | str) -> Floats:
-    """Constants (4,) of a ligament as `kyphos.fem.Springs` takes them.
+    """Constants (5,) of a ligament as `kyphos.fem.Springs` takes them.
 
-    Force per unit strain below the transition and beyond it (N; modulus times area), transition strain, and the
-    length (mm) that the card's source has.
+    Force per unit strain below the transition and beyond it (N; modulus times area), transition strain, the strain of
+    the unloaded joint's ligament at which it is taut, from which the others count, and the length (mm) that the
+    card's source has.
 
     Raises
     ------
@@ -128,8 +129,8 @@ def ligament_row(ligament: Card | str) -> Floats:
     """
     card = _card(ligament, "Ligament")
     area = card["area_mm2"]
-    strain, length = card["transition_strain"], card["length_mm"]
-    return np.array([area * card["toe_modulus_mpa"], area * card["modulus_mpa"], strain, length])
+    stiffness = [area * card["toe_modulus_mpa"], area * card["modulus_mpa"]]
+    return np.array([*stiffness, card["transition_strain"], card["slack_strain"], card["length_mm"]])
 
 
 def facet_row(facet: Card | str = "facet") -> Floats:

@@ -18,14 +18,16 @@ LAMINA_LOW = (-0.48, 0.40)
 """Upper end of the ligamentum flavum: height share from the middle, depth share behind the wall (0.33-0.52)."""
 LAMINA_HIGH = (0.10, 0.36)
 """Lower end of the ligamentum flavum, on the next lamina (0.30-0.46)."""
-SPINE_LOW = (-0.79, 0.83)
-"""Lower edge of the spinous process at half its length (ISL): height share (-0.65 to -0.85), depth share."""
-SPINE_HIGH = (0.01, 0.83)
-"""Upper edge of the spinous process at half its length (0.07 to -0.03)."""
-TIP_LOW = (-0.77, 1.31)
-"""Lower back corner of the spinous process (SSL; -0.72 to -0.86); the tip lies 1.28-1.38 depths behind the wall."""
-TIP_HIGH = (-0.29, 1.31)
-"""Upper back corner of the spinous process (-0.24 to -0.37)."""
+SPINE_LOW = (-0.79, 1.01)
+"""Upper end of the ISL, on the lower edge of the spinous process: height share (-0.65 to -0.85), depth share.
+
+Fibres of the ISL run backwards and up (Heylings 1978, recalled), here from the front to the back third of the
+processes, which reach from the lamina, 0.38 depths behind the wall, to the tip; edges were measured at half length."""
+SPINE_HIGH = (0.01, 0.70)
+"""Lower end of the ISL, on the upper edge of the next spinous process (0.07 to -0.03)."""
+TIP = (-0.53, 1.31)
+"""Middle of the tip of the spinous process, where the SSL takes hold: its back corners lie at height shares of
+-0.77 (-0.72 to -0.86) and -0.29 (-0.24 to -0.37), 1.28-1.38 depths behind the wall."""
 FACET_BEHIND = 0.47
 """Facet's centre behind the lower body's wall, share of its depth (0.43-0.52)."""
 FACET_HEIGHT = 0.40
@@ -35,7 +37,7 @@ FACET_RISE_DEG = 19.0
 FACET_GAP_MM = 0.5
 """Free way between the cartilages before a facet closes (assumed; 0.1-1 mm)."""
 CAPSULE_MM = 5.0
-"""Length of a capsular ligament across the facet (assumed; one model has 2.2 mm: evidence row J06)."""
+"""Length of a capsular ligament across the joint's gap, as its fibres run (assumed; J06 has 2.2 mm)."""
 LEAST_LENGTH_MM = 5.0
 """Processes that would come closer than this end earlier (assumed; distances of 3-22 mm are seen: H20)."""
 RIM_MM = 1.5
@@ -151,7 +153,7 @@ def _along_walls(mesh: SegmentMesh, upper: _End, lower: _End) -> list[Link]:
 
 def _behind(upper: _End, lower: _End) -> list[Link]:
     """Ligamentum flavum, interspinous and supraspinous ligaments, in the midline."""
-    places = {"LF": (LAMINA_LOW, LAMINA_HIGH), "ISL": (SPINE_LOW, SPINE_HIGH), "SSL": (TIP_LOW, TIP_HIGH)}
+    places = {"LF": (LAMINA_LOW, LAMINA_HIGH), "ISL": (SPINE_LOW, SPINE_HIGH), "SSL": (TIP, TIP)}
     links = []
     for name, ((low, depth), (high, next_depth)) in places.items():
         above, below = upper.point(0.0, depth, low), lower.point(0.0, next_depth, high)
@@ -162,18 +164,17 @@ def _behind(upper: _End, lower: _End) -> list[Link]:
 
 
 def _facets(upper: _End, lower: _End, pair: FacetPair) -> list[Link]:
-    """Both facets, and the capsular ligaments that run up across them."""
+    """Both facets, and the capsular ligaments, whose fibres cross the gap: facets glide, before these are taut."""
     links = []
     turn, rise = np.radians(pair.sagittal_deg), np.radians(FACET_RISE_DEG)
     for side, right in (("left", -1.0), ("right", 1.0)):
         flat = np.array([-right * np.cos(turn), -np.sin(turn), 0.0])
         normal = (np.cos(rise) * flat + np.sin(rise) * np.array([0.0, 0.0, 1.0])) @ lower.body.axes
-        along = (-np.sin(rise) * flat + np.cos(rise) * np.array([0.0, 0.0, 1.0])) @ lower.body.axes
         base = lower.point(right * pair.half_distance * 0.5 * lower.body.width_mm, FACET_BEHIND, FACET_HEIGHT)
         top = base + FACET_GAP_MM * normal
         links.append(_carried(f"facet_{side}", upper, lower, top, base, normal))
-        half = 0.5 * CAPSULE_MM * along
-        links.append(_carried(f"CL_{side}", upper, lower, top + half, base - half))
+        middle, half = 0.5 * (base + top), 0.5 * CAPSULE_MM * normal
+        links.append(_carried(f"CL_{side}", upper, lower, middle + half, middle - half))
     return links
 
 

@@ -29,6 +29,7 @@ SAME_QUANTITY = (
 BEYOND_THE_MODEL = {
     "belkoff-height-vertebroplasty": "the pressure of the injection is not in the model: cement enters free "
     "of stress and restores nothing",
+    "luo-disc-pressure": "it is decided by the disc as much as by bone, and only bone's constants are fitted",
 }
 """Rows marked `calibrate` that no constants can answer, and why."""
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from kyphos.errors import DataError
 
 from ..population import Individual, Population, specimen_settings
-from . import derived, elastic, points, reading
+from . import derived, elastic, points, reading, unit
 
 if TYPE_CHECKING:
     from kyphos.experiments import Result
@@ -150,6 +150,7 @@ def _cycled_arm(percent: int) -> Arm:
     return Arm(f"p{percent}", "lu-2004", reading.low_cycling, adapt=adapt, needs="yield")
 
 
+_OF_THE_UNIT = ('specimen.levels=["L1","L2"]', "specimen.treated=L1")
 _SIZE = Arm("size", compute=elastic.body_volume)
 
 _ALL = (
@@ -165,6 +166,22 @@ _ALL = (
         "Compressive and bending stiffness before and after a fracture by overload; one vertebra instead of two",
         ELDERLY,
         (Arm("", "luo-2009", reading.fracture_effect),),
+    ),
+    Protocol(
+        "luo-2009-unit",
+        "Disc pressure of an L1-L2 motion segment under 600 N before and after a fracture of L1 by overload",
+        ELDERLY,
+        (Arm("", "luo-2009-unit", reading.disc_pressure_loss, _OF_THE_UNIT),),
+        quick=2,
+        full=4,
+    ),
+    Protocol(
+        "unit",
+        "An L4-L5 motion segment under 500 N, straight and flexed, and under pure moments of 7.5 N m",
+        replace(YOUNG, levels=(unit.UPPER,), sexes=("female", "male")),
+        (Arm("pressed", compute=unit.pressed), Arm("turned", compute=unit.turned)),
+        quick=2,
+        full=4,
     ),
     Protocol(
         "wegrzyn-2011",

@@ -109,6 +109,18 @@ def fracture_effect(result: Result) -> dict[str, float]:
     }
 
 
+def disc_pressure_loss(result: Result) -> dict[str, float]:
+    """Luo 2009: change of the disc's pressure by a fracture, per cent, straight and bent forward, and their mean."""
+    found = {}
+    for posture, ending in (("straight", ""), ("bent", "_bent")):
+        before, after = (
+            _value(result, f"disc_L1_L2_pressure_{state}{ending}_mpa") for state in ("intact", "fractured")
+        )
+        found |= {f"{posture}_intact_mpa": before, f"{posture}_change_percent": change_percent(after, before)}
+    changes = [found[f"{posture}_change_percent"] for posture in ("straight", "bent")]
+    return found | {"pressure_change_percent": float(np.mean(changes))}
+
+
 def deflation(result: Result) -> dict[str, float]:
     """Rotter 2010 and 2015: anterior height lost at deflation and gained in all, per cent.
 

@@ -183,22 +183,22 @@ def _links(points: np.ndarray, floor: float, roof: float) -> Links:
         return len(at) - 1
 
     for name, spots in LIGAMENTS.items():
-        toe, stiff, transition, length = materials.ligament_row(f"ligament-{name}")
+        toe, stiff, transition, slack, length = materials.ligament_row(f"ligament-{name}")
         for x, y in spots:
             ends = [
                 carried([x, y, middle + half], nodes) for half, nodes in ((-length / 2, below), (length / 2, above))
             ]
             pairs.append(ends)
-            rows.append([length, toe / len(spots), stiff / len(spots), transition])
+            rows.append([(1.0 + slack) * length, toe / len(spots), stiff / len(spots), transition])
     stiffness, gap, rounding = materials.facet_row()
-    toe, stiff, transition, length = materials.ligament_row("ligament-cl")
+    toe, stiff, transition, slack, length = materials.ligament_row("ligament-cl")
     triples = []
     for side in (-1.0, 1.0):
         base = np.array([side * 16.0, -38.0, middle])
         normal = np.array([-side * 0.5, -0.8, 0.33])  # the lower body's facet faces back, inwards and up
         triples.append([carried(base, below), carried(base + normal, below), carried(base, above)])
         pairs.append([carried(base, below), carried(base + length * normal, above)])
-        rows.append([length * np.linalg.norm(normal), 0.5 * toe, 0.5 * stiff, transition])
+        rows.append([(1.0 + slack) * length * np.linalg.norm(normal), toe, stiff, transition])
     path = np.array([carried([0.0, 0.0, z], nodes) for z, nodes in ((0.5 * floor, below), (roof + 0.5 * floor, above))])
     triples = np.array(triples)
     at = np.array(at)

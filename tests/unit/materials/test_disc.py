@@ -201,7 +201,7 @@ def test_worn_fibres_are_softer():
 
 
 def test_rows_of_ligaments_and_facets():
-    np.testing.assert_allclose(ligament_row("ligament-all"), [63.7 * 7.8, 63.7 * 20.0, 0.12, 15.58])
+    np.testing.assert_allclose(ligament_row("ligament-all"), [63.7 * 7.8, 63.7 * 20.0, 0.12, 0.0, 15.58])
     assert facet_row().shape == (3,)
 
 
