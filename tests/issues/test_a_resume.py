@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
+from interrupted import finish, killed_in, same_run
 
-COMMAND = [sys.executable, "-c", "from kyphos.cli import main; main()", "run", "--quiet"]
 SMALL = """
 [mesh]
 element_size_mm = 6.0
@@ -55,39 +49,6 @@ name = "cycled"
 """
 
 
-def outcomes(folder: Path) -> dict[str, float]:
-    """All outcomes but the time they took."""
-    table = json.loads((folder / "outcomes.json").read_text())
-    return {name: entry["value"] for name, entry in table.items() if name != "wall_s"}
-
-
-def finish(*arguments: object) -> None:
-    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def killed_in(stage: str, folder: Path, *arguments: object) -> None:
-    """Start or go on, and kill without warning once the history has a state of ``stage``."""
-    history = folder / "history.csv"
-    running = subprocess.Popen([*COMMAND, *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    end = time.monotonic() + 300.0
-    while running.poll() is None and time.monotonic() < end:
-        if history.is_file() and f"\n{stage}," in history.read_text().replace("\r", ""):
-            break
-        time.sleep(0.002)
-    os.kill(running.pid, signal.SIGKILL)
-    _, said = running.communicate()
-    assert running.returncode == -signal.SIGKILL, said.decode()
-    assert json.loads((folder / "manifest.json").read_text())["status"] == "running"
-
-
-def same(folder: Path, undisturbed: Path) -> None:
-    found, expected = outcomes(folder), outcomes(undisturbed)
-    assert list(found) == list(expected)
-    for name, value in expected.items():
-        assert found[name] == pytest.approx(value, rel=1e-9, abs=1e-12), name
-
-
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """A short kyphoplasty, and the folder of its undisturbed run."""
@@ -105,7 +66,7 @@ def test_killed_again_and_again(study, tmp_path):
         killed_in(stage, folder, path, "--out", folder, *resume)
         resume = ("--resume",)
     finish(path, "--out", folder, "--resume")
-    same(folder, undisturbed)
+    same_run(folder, undisturbed)
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["status"] == "done"
     assert len(manifest["sessions"]) == 3
@@ -120,4 +81,4 @@ def test_killed_in_every_stage(stage, study, tmp_path):
     path, undisturbed = study
     killed_in(stage, tmp_path / "run", path, "--out", tmp_path / "run")
     finish(path, "--out", tmp_path / "run", "--resume")
-    same(tmp_path / "run", undisturbed)
+    same_run(tmp_path / "run", undisturbed)

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
-import numpy as np
 import pytest
+from interrupted import finish, killed, killed_in, outcomes, same_run
 
 import kyphos
 
-COMMAND = [sys.executable, "-c", "from kyphos.cli import main; main()", "run", "--quiet"]
 HEAD = """
 [mesh]
 element_size_mm = 6.0
@@ -64,37 +58,6 @@ procedure = { kind = "vertebroplasty" }
 """
 
 
-def outcomes(folder: Path) -> dict[str, float]:
-    """All outcomes but the time they took."""
-    table = json.loads((folder / "outcomes.json").read_text())
-    return {name: entry["value"] for name, entry in table.items() if name != "wall_s"}
-
-
-def finish(*arguments: object) -> None:
-    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def killed(reached: Path, word: str, *arguments: object) -> None:
-    """Start, and kill without warning once a file tells that something has begun."""
-    running = subprocess.Popen([*COMMAND, *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    end = time.monotonic() + 300.0
-    while running.poll() is None and time.monotonic() < end:
-        if reached.is_file() and word in reached.read_text():
-            break
-        time.sleep(0.002)
-    os.kill(running.pid, signal.SIGKILL)
-    _, said = running.communicate()
-    assert running.returncode == -signal.SIGKILL, said.decode()
-
-
-def same_checkpoints(ours: Path, undisturbed: Path) -> None:
-    for path in sorted((undisturbed / "checkpoints").iterdir()):
-        first, second = np.load(path), np.load(ours / "checkpoints" / path.name)
-        assert first.files == second.files
-        assert all(np.array_equal(first[name], second[name]) for name in first.files if name != "__meta__"), path.name
-
-
 @pytest.fixture(scope="module")
 def timeline(tmp_path_factory):
     """A level treated, cycled 10,000 times, treated again; and the folder of its undisturbed run."""
@@ -118,10 +81,9 @@ def test_a_level_is_treated_again(timeline):
 def test_a_killed_timeline_goes_on_exactly(stage, timeline, tmp_path):
     path, undisturbed = timeline
     folder = tmp_path / "run"
-    killed(folder / "history.csv", f"\n{stage},", path, "--out", folder)
+    killed_in(stage, folder, path, "--out", folder)
     finish(path, "--out", folder, "--resume")
-    assert outcomes(folder) == outcomes(undisturbed)
-    same_checkpoints(folder, undisturbed)
+    same_run(folder, undisturbed)
 
 
 @pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.validation)])
@@ -139,8 +101,7 @@ def test_a_killed_comparison_goes_on_exactly(processes, tmp_path):
     assert not (folder / "comparison.json").exists()
     finish(*arguments, "--resume")
     for arm in ("shared", "untreated", "pmma"):
-        assert outcomes(folder / arm) == outcomes(tmp_path / "undisturbed" / arm), arm
-        same_checkpoints(folder / arm, tmp_path / "undisturbed" / arm)
+        same_run(folder / arm, tmp_path / "undisturbed" / arm)
     ours, theirs = (json.loads((place / "comparison.json").read_text()) for place in (folder, tmp_path / "undisturbed"))
     rows = [[row for row in told["rows"] if row["quantity"] != "wall_s"] for told in (ours, theirs)]
     assert rows[0] == rows[1]
