@@ -95,7 +95,7 @@ class Bench:
     rig
         How it is held.
     level
-        The treated level; empty: the uppermost, which is the only one of a vertebra alone.
+        The level that is acted upon; empty: the uppermost, which is the only one of a vertebra alone.
     path
         How the compression acts: on the ``line`` of the hinge, or as a ``follower`` through all bodies of a segment.
     spared
@@ -120,17 +120,17 @@ class Bench:
 
     @property
     def body(self) -> meshes.Body:
-        """The treated vertebral body."""
+        """The vertebral body that is acted upon."""
         return treated_body(self.mesh, self.level)
 
     @property
     def neighbours(self) -> tuple[str, ...]:
-        """Levels that are not treated, from the top down."""
+        """All other levels, from the top down."""
         return tuple(level for level in self.mesh.bodies if level != self.body.level)
 
     @property
     def of_neighbours(self) -> NDArray[np.bool_]:
-        """(m,) bone of levels that are not treated."""
+        """(m,) bone of all other levels."""
         others = np.zeros(len(self.mesh.cells), dtype=bool)
         for level in self.neighbours:
             others[self.mesh.bony_cells(level)] = True
@@ -351,6 +351,11 @@ def bone_cells(bench: Bench) -> Ids:
     trabecular = np.zeros(len(bench.mesh.cells), dtype=bool)
     trabecular[bench.mesh.cells_in(f"{bench.body.level}.trabecular")] = True
     return np.flatnonzero(trabecular & ~bench.cavity & (bench.cement_share == 0.0))
+
+
+def on_level(bench: Bench, level: str) -> Bench:
+    """The same state with another level to act upon and to measure; neighbours that were spared are so no more."""
+    return bench if level == bench.body.level else replace(spare_neighbours(bench, False), level=level)
 
 
 def spare_neighbours(bench: Bench, spared: bool) -> Bench:

@@ -14,7 +14,7 @@ from kyphos.errors import StudyError
 from kyphos.units import MM3_PER_ML
 
 from . import plan
-from .bench import Bench, rebased, with_material
+from .bench import Bench, on_level, rebased, with_material
 
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
@@ -86,7 +86,7 @@ def check_requests(stages: Iterable[plan.Stage], bench: Bench) -> None:
     """
     for stage in stages:
         if isinstance(stage, plan.CementStage):
-            _check(stage, bench)
+            _check(stage, on_level(bench, stage.level or bench.body.level))
 
 
 def _check(stage: plan.CementStage, bench: Bench) -> None:

@@ -42,6 +42,7 @@ def pack(bench: Bench) -> tuple[Arrays, dict[str, Any]]:
         "laws": [block.law.name for block in bench.field.blocks],
         "rebases": len(bench.rebases),
         "cavities": [cavity.name for cavity in bench.structure.cavities],
+        "level": bench.level,
         "path": bench.path,
         "spared": bench.spared,
     }
@@ -76,6 +77,7 @@ def unpack(arrays: Arrays, meta: dict[str, Any], fresh: Bench) -> Bench:
         cavity=arrays["cavity"],
         cement_share=arrays["cement_share"],
         rebases=rebases,
+        level=meta["level"],
         path=meta["path"],
         spared=meta["spared"],
     )

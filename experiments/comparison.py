@@ -22,7 +22,7 @@ from kyphos.errors import DataError
 
 from .arms_run import SPECIMENS, is_comparison
 from .outcomes import PLACES, treatments
-from .plan import CycleStage
+from .plan import CycleStage, Stage
 from .result import Result, load_result
 from .store import Outcome, json_bytes, replace_file
 
@@ -197,8 +197,8 @@ def table_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
 
 
 def cycled_rows(run: Result) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """History rows at the valleys and at the peaks; ``total_cycle`` counts through all cycling stages."""
-    return _rows_of(run, tuple(stage for stage in run.spec.body_stages if isinstance(stage, CycleStage)))
+    """History rows at valleys and peaks of the treated level; ``total_cycle`` counts through its cycling stages."""
+    return _rows_of(run, tuple(stage for stage in _own_stages(run) if isinstance(stage, CycleStage)))
 
 
 def at_cycles(run: Result) -> dict[str, Outcome]:
@@ -247,8 +247,13 @@ def _latest(outcomes: Mapping[str, Outcome], state: str, place: str) -> float | 
 
 def _last_blocks(run: Result) -> tuple[CycleStage, ...]:
     """The blocks of cycles after the last treatment, or the last fracture."""
-    later = takewhile(lambda stage: stage.kind not in ("cement", "fracture"), reversed(run.spec.body_stages))
+    later = takewhile(lambda stage: stage.kind not in ("cement", "fracture"), reversed(_own_stages(run)))
     return tuple(stage for stage in reversed(list(later)) if isinstance(stage, CycleStage))
+
+
+def _own_stages(run: Result) -> tuple[Stage, ...]:
+    """The stages that act on the treated level: whose heights in the history are its own."""
+    return tuple(stage for stage in run.spec.body_stages if stage.level is None)
 
 
 def _rows_of(run: Result, blocks: tuple[CycleStage, ...]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -13,30 +13,29 @@ def preload_of(events: Sequence[Event]) -> float:
     return (treatments[0] if treatments else Procedure()).preload_n
 
 
-def check_events(events: Sequence[Event], treated: str) -> None:
+def check_events(events: Sequence[Event], levels: Sequence[str], treated: str) -> None:
     """Refuse an order of events that cannot be; ValueError with one message for the first that is wrong.
 
-    ``treated`` is the level that can be fractured and treated. A treatment needs a fracture before it; a second
-    fracture without a treatment in between must go further than the first.
+    An event names one of the ``levels``. A treatment of the ``treated`` one needs a fracture before it; others may
+    have given way in the cycles before, or are treated as a precaution. A second fracture of a level without a
+    treatment in between must go further than the first.
     """
     if not events:
         raise ValueError("[[event]] lists nothing; give events of kind fracture, treat or cycle")
-    crushed = 0.0  # share of the anterior height that the last fracture took, since when nothing was restored
-    fractured = False
+    crushed: dict[str, float] = {}  # level -> share of anterior height that a fracture took, 0 once it was treated
     for number, event in enumerate(events):
         where = f"[[event]] item {number} of kind {event.kind!r}"
-        if event.level != treated:
-            raise ValueError(
-                f"{where}: level = {event.level!r}, but events act on the treated level; allowed: {treated!r}"
-            )
+        if event.level not in levels:
+            raise ValueError(f"{where}: level = {event.level!r} is not in levels; allowed: {', '.join(levels)}")
         if isinstance(event, TreatEvent):
-            if not fractured:
+            if event.level == treated and treated not in crushed:
                 raise ValueError(f"{where}: {treated} is not fractured yet; put an event of kind 'fracture' before it")
-            crushed = 0.0
+            crushed[event.level] = 0.0
         elif isinstance(event, FractureEvent):
-            if event.anterior_height_loss <= crushed:
+            lost = crushed.get(event.level, 0.0)
+            if event.anterior_height_loss <= lost:
                 raise ValueError(
                     f"{where}: anterior_height_loss = {event.anterior_height_loss:g} has been lost already in the "
-                    f"fracture before ({crushed:g}); ask for more, or treat in between"
+                    f"fracture of {event.level} before ({lost:g}); ask for more, or treat in between"
                 )
-            crushed, fractured = event.anterior_height_loss, True
+            crushed[event.level] = event.anterior_height_loss

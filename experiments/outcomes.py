@@ -10,7 +10,7 @@ import numpy as np
 from kyphos import materials, meshes
 
 from .bench import Bench
-from .plan import Stage
+from .plan import Stage, level_suffix
 from .store import Outcome
 from .walk import Ended
 from .wear import bone_damage, cement_load
@@ -34,6 +34,9 @@ SUMMED = ("cycles", "equilibria")
 SMALLEST_BASE_MM = 0.01  # a share of less than this says nothing
 NUMBERED = ("fracture", "unload", "posture", "reduce", "deflate", "cement")
 """Kinds of stage whose outcomes do not carry the stage's name, but its number if it is not the first."""
+
+LEVEL = r"(?:_[tl]\d+)?"
+"""Matches what ``plan.level_suffix`` puts behind names."""
 
 Outcomes = dict[str, Outcome]
 
@@ -62,7 +65,8 @@ def after_stage(before: Outcomes, stage: Stage, ended: Ended, started: Bench) ->
     if stage.kind == "test":
         results[f"bone_damage_{stage.name}_ml"] = Outcome(bone_damage(ended.bench), "mL")
     if ended.peak is not None:
-        results |= {name: _outcome(name, value) for name, value in cement_load(ended.peak).items()}
+        level = level_suffix(stage.level)
+        results |= {_numbered(name, level): _outcome(name, value) for name, value in cement_load(ended.peak).items()}
     return results | _debonded(ended.bench) | _shares(results)
 
 
@@ -74,7 +78,7 @@ def felt_after(before: Outcomes, name: str, value: float, state: str) -> Outcome
     """
     found = {_in_state(name, state): _outcome(name, value), name: _outcome(name, value)}
     states = [match[1] for known in before if (match := re.fullmatch(_pattern(name), known))]
-    fractured = [known for known in states if re.fullmatch(r"fractured(_\d+)?", known)]
+    fractured = [known for known in states if re.fullmatch(rf"fractured{LEVEL}(_\d+)?", known)]
     base = fractured[-1:] or states[:1]
     if base and not name.endswith("_ml") and abs(reference := before[_in_state(name, base[0])].value) > 0.0:
         bare, change = _bare(name), Outcome(value / reference - 1.0, "1")
@@ -100,9 +104,11 @@ def _ending(name: str) -> str:
 
 
 def _number(stage: Stage) -> str:
-    """``_2`` for the stage ``reduced_2``; nothing for the first of its kind, and where the name is told anyway."""
-    found = re.search(r"_\d+$", stage.name) if stage.kind in NUMBERED else None
-    return found[0] if found else ""
+    """``_2`` for the stage ``reduced_2``, ``_l2_2`` for ``reduced_l2_2``; nothing where the name is told anyway."""
+    if stage.kind not in NUMBERED:
+        return ""
+    found = re.search(r"_\d+$", stage.name)
+    return level_suffix(stage.level) + (found[0] if found else "")
 
 
 def _numbered(name: str, number: str) -> str:
@@ -144,20 +150,25 @@ def _debonded(bench: Bench) -> Outcomes:
 def _shares(results: Outcomes) -> Outcomes:
     """Mobility, restoration, deflation loss, retention and loss of every treatment, wherever the heights are known."""
     shares: Outcomes = {}
+    known = [match[1] for name in results if (match := re.fullmatch(rf"height_intact({LEVEL})_[a-z]+_mm", name))]
     for place in PLACES:
-        for number, h in treatments(results, place).items():
-            shares |= {f"{share}{number}_{place}": value for share, value in _shares_of(h).items()}
+        for level in dict.fromkeys(("", *known)):
+            for number, h in treatments(results, place, level).items():
+                shares |= {f"{share}{level}{number}_{place}": value for share, value in _shares_of(h).items()}
     return shares
 
 
-def treatments(results: Mapping[str, Outcome], place: str) -> dict[str, dict[str, float]]:
+def treatments(results: Mapping[str, Outcome], place: str, level: str = "") -> dict[str, dict[str, float]]:
     """Heights (mm) around each treatment at one place: "" (the first), "_2", ... -> state -> height.
+
+    ``level`` is what is behind the names of another level than the treated one, as in ``_l2``.
 
     States are ``intact``, ``fractured`` (the last height before the treatment, cycled or not), ``prone``,
     ``reduced``, ``deflated``, ``treated`` and ``cycled`` (the last height after it and before the next event of another
     kind). Outcomes must be in the order in which they were found.
     """
-    pattern = re.compile(rf"height_(intact|fractured|prone|reduced|deflated|treated|cycled)((?:_\d+)?)_{place}_mm")
+    states = "intact|fractured|prone|reduced|deflated|treated|cycled"
+    pattern = re.compile(rf"height_({states}){level}((?:_\d+)?)_{place}_mm")
     found: dict[str, dict[str, float]] = {}
     intact: dict[str, float] = {}
     before: dict[str, float] = {}

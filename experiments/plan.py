@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count, groupby
 from typing import Annotated, Literal, Self
 
@@ -61,8 +61,11 @@ class NamedStage(Table):
 
 
 class StageTable(NamedStage):
-    """What all stages of a meshed body share: a line of load, the outcomes recorded at the end."""
+    """What all stages of a meshed body share: whom they act on, a line of load, the outcomes recorded at the end."""
 
+    level: str | None = Field(
+        default=None, description="of a segment: whom it is done to and measured on; default: the treated level"
+    )
     offset_anterior_mm: Number = Field(default=0.0, ge=-30, le=30, description="load line in front of the centre")
     record: Outcomes = Field(default=(), description="outcomes recorded at the end")
 
@@ -435,43 +438,64 @@ def expand(
     return timeline([*phases, *cycling], procedure.preload_n, test, segment)
 
 
-def timeline(phases: Iterable[Phase], preload_n: float, test: Measure, segment: bool = False) -> tuple[Stage, ...]:
+def timeline(
+    phases: Sequence[Phase], preload_n: float, test: Measure, segment: bool = False, treated: str = ""
+) -> tuple[Stage, ...]:
     """Return the stages of any order of fractures, treatments and blocks of cycles.
 
     The untouched specimen is tested first, then it is after each fracture and treatment and after the last of blocks
     in a row, all under ``preload_n``. Stages of the second fracture, treatment or row of blocks have the names of the
     first with ``_2`` behind them, and so on; blocks are numbered through. Tests of a ``segment`` look at its
-    neighbours, and leave out strength unless it is asked for: on a segment that takes long.
+    neighbours, and leave out strength unless it is asked for: on a segment that takes long. What happens to another
+    level than the ``treated`` one has that level behind its names, as in ``fracture_l2``; it counts anew there.
     """
     stages: list[Stage] = [_test("intact", preload_n, test, segment, strength=True)]
-    times: Counter[str] = Counter()
-    for done, state in _parts(phases, preload_n):
-        times[state] += 1
+    others = dict.fromkeys(level for phase in phases if (level := _other_level(phase, treated)))
+    stages += [_at(MeasureStage(name="intact", force_n=preload_n, record=("heights",)), level) for level in others]
+    times: Counter[tuple[str, str | None]] = Counter()
+    for done, state, level in _parts(phases, preload_n, treated):
+        times[state, level] += 1
+        number = times[state, level]
         after = _test(state, preload_n, test, segment, strength=state == "treated")
-        stages += [stage if state == "cycled" else _again(stage, times[state]) for stage in done]
-        stages.append(_again(after, times[state]))
+        if state == "cycled":
+            stages += [stage.model_copy(update={"level": level}) for stage in done]
+        else:
+            stages += [_at(stage, level, number) for stage in done]
+        stages.append(_at(after, level, number))
     return tuple(stages)
 
 
-def _parts(phases: Iterable[Phase], preload_n: float) -> Iterator[tuple[list[Stage], str]]:
-    """The stages of each phase, blocks of cycles in a row together, and the name of the state that they lead to."""
+def _parts(phases: Iterable[Phase], preload_n: float, treated: str) -> Iterator[tuple[list[Stage], str, str | None]]:
+    """Stages of each phase (of blocks in a row together), the name of the state that they lead to, another level."""
     numbers = count(1)
-    for cycling, group in groupby(phases, lambda phase: isinstance(phase, Cycling)):
+    for (cycling, level), group in groupby(phases, lambda one: (isinstance(one, Cycling), _other_level(one, treated))):
         if cycling:
             numbered = [(next(numbers), block) for block in group if isinstance(block, Cycling)]
             blocks: list[Stage] = [_cycle(number, block) for number, block in numbered if block.count]
-            yield from [(blocks, "cycled")] if blocks else []
+            yield from [(blocks, "cycled", level)] if blocks else []
             continue
         for phase in group:
             if isinstance(phase, TreatEvent):
-                yield list(_treatment_stages(phase.procedure, phase.cement)), "treated"
+                yield list(_treatment_stages(phase.procedure, phase.cement)), "treated", level
             elif isinstance(phase, Fracture):
-                yield list(_fracture_stages(phase, preload_n)), "fractured"
+                yield list(_fracture_stages(phase, preload_n)), "fractured", level
 
 
-def _again(stage: Stage, number: int) -> Stage:
-    """The stage under a name that tells the second, third, ... time from the first."""
-    return stage if number == 1 else stage.model_copy(update={"name": f"{stage.name}_{number}"})
+def _other_level(phase: Phase, treated: str) -> str | None:
+    """The level that an event happens to, if that is not the treated one."""
+    level = getattr(phase, "level", "")
+    return level if level not in ("", treated) else None
+
+
+def _at(stage: Stage, level: str | None, number: int = 1) -> Stage:
+    """The stage at a level, under a name that tells other levels and the second, third, ... time from the first."""
+    name = stage.name + level_suffix(level) + (f"_{number}" if number > 1 else "")
+    return stage.model_copy(update={"name": name, "level": level})
+
+
+def level_suffix(level: str | None) -> str:
+    """What is behind the names of stages and outcomes of another level than the treated one."""
+    return f"_{level.lower()}" if level else ""
 
 
 def default_shape(kind: str, file: str | None = None) -> Shape:
@@ -545,10 +569,15 @@ def _cycle(number: int, block: Cycling) -> CycleStage:
     return CycleStage(name=f"cycle_{number}", **block.model_dump(include=set(Cycling.model_fields) - {"protocol"}))
 
 
-def check_segment_keys(stages: Iterable[Stage], segment: bool) -> None:
-    """Refuse (ValueError) what a vertebra alone has not, and what of a segment is not measured."""
+def check_segment_keys(stages: Iterable[Stage], levels: Sequence[str]) -> None:
+    """Refuse (ValueError) what a vertebra alone has not, what of a segment is not measured, and other levels."""
+    segment = len(levels) > 1
     for stage in stages:
         where = f"stage {stage.name!r}"
+        if stage.level is not None and stage.level not in levels:
+            raise ValueError(f"{where}: level = {stage.level!r} is not in levels; allowed: {', '.join(levels)}")
+        if segment and "steepest" in stage.record:
+            raise ValueError(f'{where}: record = ["steepest"] is for a single level; discs bend the curve of a segment')
         if segment:
             continue
         if getattr(stage, "path", None) == "follower":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from kyphos.units import MM3_PER_ML
 from . import cementing
 from . import outcomes as found
 from .balloon import check_room
-from .bench import Bench, mount
+from .bench import Bench, mount, on_level
 from .checkpoint import pack, unpack
 from .coupon_run import CouponWork
 from .fields import write_fields
@@ -147,7 +148,8 @@ class BodyWork:
 
     def walk(self, index: int, before: Outcomes) -> Generator[Reached, None, Finished]:
         """One stage of the procedure."""
-        stage, start = self._spec.body_stages[index], self._bench
+        stage = self._spec.body_stages[index]
+        start = on_level(self._bench, stage.level or self._spec.specimen.treated)
         past = self._controls.solver.record
         fractured, cycles = fractures_of(before)
         running = watched(run_stage(stage, start, self._controls), fractured, cycles)
@@ -215,15 +217,24 @@ def specimen_bench(
 
 
 def _check_volumes(spec: StudySpec, bench: Bench) -> None:
-    """More cement than the body holds, or balloons that have no room: refused before anything is solved."""
-    body_ml, before_ml = bench.body.volume_mm3 / MM3_PER_ML, 0.0
+    """More cement than a body holds, or balloons that have no room: refused before anything is solved."""
+    held_ml: defaultdict[str, float] = defaultdict(float)
     for stage in spec.body_stages:
-        if isinstance(stage, CementStage) and (before_ml := before_ml + stage.volume_ml) > 0.8 * body_ml:
-            earlier = "" if before_ml == stage.volume_ml else f" with what is in it already is {before_ml:g} mL, which"
-            raise StudyError(
-                f"stage {stage.name!r}: volume_ml = {stage.volume_ml:g}{earlier} is more cement than the body of "
-                f"{body_ml:.1f} mL can take; allowed: up to {0.8 * body_ml:.1f} mL (80 % of it). "
-                "Usual volumes are 2 to 8 mL."
-            )
+        there = on_level(bench, stage.level or bench.body.level)
+        body_ml = there.body.volume_mm3 / MM3_PER_ML
+        if isinstance(stage, CementStage):
+            held_ml[there.body.level] += stage.volume_ml
+            _check_cement(stage, held_ml[there.body.level], body_ml)
         if isinstance(stage, ReduceStage):
-            check_room(stage, bench)
+            check_room(stage, there)
+
+
+def _check_cement(stage: CementStage, held_ml: float, body_ml: float) -> None:
+    """Refuse a stage after which a body would hold more cement than it can take."""
+    if held_ml > 0.8 * body_ml:
+        earlier = "" if held_ml == stage.volume_ml else f" with what is in it already is {held_ml:g} mL, which"
+        raise StudyError(
+            f"stage {stage.name!r}: volume_ml = {stage.volume_ml:g}{earlier} is more cement than the body of "
+            f"{body_ml:.1f} mL can take; allowed: up to {0.8 * body_ml:.1f} mL (80 % of it). "
+            "Usual volumes are 2 to 8 mL."
+        )

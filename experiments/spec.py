@@ -111,7 +111,7 @@ class StudySpec(Table):
         elif self.procedure is not None or self.event is not None:
             _check_same(self.body_stages, self._expanded())
         _check_names(self.stage)
-        check_segment_keys(self.body_stages, self.specimen.is_segment)
+        check_segment_keys(self.body_stages, self.specimen.levels)
         return self
 
     def _resolve_coupon(self, coupon: Coupon) -> None:
@@ -169,13 +169,14 @@ class StudySpec(Table):
         if others:
             raise ValueError(f"[[event]] lists what [{others[0]}] is shorthand for; remove one of the two")
         placed = [_settled(event, self.specimen.treated) for event in events]
-        check_events(placed, self.specimen.treated)
+        check_events(placed, self.specimen.levels, self.specimen.treated)
         for table, value in (("event", _blocks(placed)), ("test", self.test or Measure())):
             object.__setattr__(self, table, value)
 
     def _expanded(self) -> tuple[Stage, ...]:
         if self.event is not None:
-            return timeline(self.event, preload_of(self.event), self.test or Measure(), self.specimen.is_segment)
+            one, test = self.specimen, self.test or Measure()
+            return timeline(self.event, preload_of(self.event), test, one.is_segment, one.treated)
         tables = (self.fracture, self.procedure, self.cement, self.cycling, self.test)
         return expand(*tables, segment=self.specimen.is_segment)  # type: ignore[arg-type]  # filled just before
 

@@ -266,10 +266,10 @@ def _test(stage: plan.MeasureStage, bench: Bench, controls: Controls) -> Running
         whole = next_fracture.crushed(bench, stage.strength_strain, controls)
         outcomes |= {"strength_n": treated.force_n, "segment_strength_n": whole.force_n}
         ended = replace(ended, facts={"gave_way": asdict(whole)})
-    elif "strength" in stage.record:
-        outcomes["strength_n"] = _strength(stage, bench, controls)[0]
-    if "steepest" in stage.record:
-        outcomes["steepest_n_per_mm"] = _strength(stage, bench, controls)[1]
+    elif {"strength", "steepest"} & set(stage.record):
+        largest, slope = _strength(stage, bench, controls)
+        curve = {"strength": ("strength_n", largest), "steepest": ("steepest_n_per_mm", slope)}
+        outcomes |= dict(curve[name] for name in curve if name in stage.record)
     if "adjacent" in stage.record:
         assert stage.adjacent_n is not None, "the stage has checked this"
         looked_at = last(bench, to_force(bench, stage.adjacent_n, controls))

@@ -540,7 +540,7 @@ class Cycling(Table):
 class EventTable(Table):
     """What all events share; besides it they have the keys of the table that is short for them, and ``kind``."""
 
-    level: str = Field(default="", description="whom it happens to; default: the treated level")
+    level: str = Field(default="", description="of a segment: whom it happens to; default: the treated level")
 
 
 class FractureEvent(Fracture, EventTable):

@@ -18,14 +18,14 @@ PERCENTILE = 0.99  # of the volume: the highest stress of a mesh is the mesh's o
 
 
 def cement_load(peak: Bench) -> dict[str, float]:
-    """Stress and fatigue of the cement at the peak of a cycle, by outcome; empty without cement.
+    """Stress and fatigue of a body's cement at the peak of a cycle, by outcome; empty without cement.
 
     Raises
     ------
     ConvergenceError
         The state cannot be evaluated.
     """
-    cells = peak.cement_share >= CEMENT_SHARE
+    cells = (peak.cement_share >= CEMENT_SHARE) & ~peak.of_neighbours
     if not cells.any():
         return {}
     weight = peak.structure.mesh.weight[cells]

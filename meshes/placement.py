@@ -12,7 +12,9 @@ reference bone: in it the front is as many mm from the tip.
 The cells of the mesh are first cut into pieces of about a millimetre, so that the front does not know how coarse the
 mesh is; what a cell holds is the sum over its pieces. A piece is joined to all pieces within two rings of shared
 corners. On a grid of cubes the longest detour against the straight line is then 5 %, 2 % in the mean (through faces
-alone: 73 %), so that a front in uniform bone is nearly a ball. A piece is filled while the front passes through it:
+alone: 73 %); that is some tenths of a millimetre, enough to halve the area of a deposit that grazes a wall. So ways are
+then straightened: from cells some hops back a straight line is tried, and taken where it is faster (any-angle paths:
+Nash et al. 2007, AAAI 22:1177). A front in uniform bone is a ball. A piece is filled while the front passes through it:
 its share rises from 0 to 1 as the front goes from half a piece before its centre to half a piece behind. So the volume
 is exact, the cells of the last layer are partly filled, and little jumps when the mesh is refined.
 
@@ -30,6 +32,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 from scipy.sparse import csgraph
 from scipy.spatial import cKDTree
 
@@ -61,6 +64,9 @@ NEAR_MM = 0.25  # a corner this close to the midline lies on it
 BRIDGE_REACH = 1.3  # a bridging front is meant to pass the further endplate by this factor
 BRIDGE_TRIES, BRIDGE_STEP = 12, 0.8
 OPEN_SLOWNESS = 1e-6  # of a cavity: next to nothing, but an edge of the graph
+STRAIGHT_HOPS = (16, 8, 4, 2)  # back on a way, from where a straight line is tried
+REACH = 1.2  # of a cell's size, about its centre, counts as within it
+CLOSED_SLOWNESS = 1e6  # where there is no cell
 SAMPLES = 3  # along the side of a face, to find how much of it the front has passed
 FACING = 0.7  # cosine between a wall's normal and the direction that it is named after
 
@@ -451,23 +457,87 @@ def _front(ground: Ground, free: Bools, tips: Floats, axial: float = 1.0, cavity
         start = np.where(cavity[ids], 0.0, np.inf)
     else:
         roots, start = _near_tips(at[ids], slowness[ids], joined, tips @ metric.T)
-    times = _travel(at[ids], slowness[ids], joined, start)
+    times, before = _travel(at[ids], slowness[ids], joined, start)
+    if not cavity.any():  # ways begin at the tips, which follow the cells
+        before = np.where(before < 0, len(ids) + cKDTree(tips @ metric.T).query(at[ids])[1], before)
+    times, wall = _straightened(ground, ids, _Ways(at, size, slowness, times, before, tips @ metric.T), metric)
     arrival[ids] = _through_faces(ground.cells[ids], times, roots)
     if cavity.any():  # before all else, the nearest to a tip first
         width[cavity] = size[cavity]
         away = cKDTree(tips @ metric.T).query(at[cavity])[0]
         arrival[cavity] = away - np.max(away + 0.5 * width[cavity])
-    pace = np.where(cavity, 1.0, slowness)
-    return Front(arrival, width, _at_wall(ground, ids, arrival, pace, metric))
+        hollow = np.flatnonzero(cavity)
+        near = np.linalg.norm(at[hollow, None] - ground.points_mm[ground.cells[hollow]] @ metric.T, axis=2)
+        np.minimum.at(wall, ground.cells[hollow], arrival[hollow, None] + near)
+    return Front(arrival, width, wall[ground.wall_corners])
 
 
-def _at_wall(ground: Ground, ids: Ints, arrival: Floats, pace: Floats, metric: Floats) -> Floats:
-    """(k, 4) times at the corners of the wall's faces: the earliest straight from the centre of a cell around."""
-    corners = ground.cells[ids]
-    away = np.linalg.norm((ground.points_mm[corners] - ground.centroids_mm[ids, None]) @ metric.T, axis=2)
-    times = np.full(len(ground.points_mm), np.inf)
-    np.minimum.at(times, corners, arrival[ids, None] + away * pace[ids, None])
-    return np.asarray(times[ground.wall_corners])
+class _Ways(NamedTuple):
+    """Fastest ways through a graph: of all cells centres ``at`` (m, 3), sizes and slownesses (m,); of those that may be
+    entered times (k,) and the one before on the way, itself where it begins, or (k + c) a tip (c, 3).
+    """
+
+    at: Floats
+    size: Floats
+    slowness: Floats
+    times: Floats
+    before: Ints
+    tips: Floats
+
+
+def _straightened(ground: Ground, ids: Ints, ways: _Ways, metric: Floats) -> tuple[Floats, Floats]:
+    """Times (k,) at the cells ``ids``, and (n,) at points of the wall (infinite elsewhere), by the straightest ways."""
+    count, tips = len(ids), len(ways.tips)
+    cells, points = ground.cells[ids], np.unique(ground.wall_corners)
+    away = np.linalg.norm(ground.points_mm[cells] @ metric.T - ways.at[ids, None], axis=2)
+    around = ways.times[:, None] + away * ways.slowness[ids, None]
+    order = np.argsort(-around.ravel(), kind="stable")
+    last = np.full(len(ground.points_mm), -1)
+    last[cells.ravel()[order]] = order // 8  # the last that is written is the earliest around
+    points = points[last[points] >= 0]
+    first = np.full(len(ground.points_mm), np.inf)
+    first[cells.ravel()[order]] = around.ravel()[order]
+    at = np.concatenate([ways.at[ids], ways.tips, ground.points_mm[points] @ metric.T])
+    before = np.concatenate([ways.before, count + np.arange(tips), last[points]])
+    times = np.concatenate([ways.times, np.zeros(tips), first[points]])
+    start = np.flatnonzero(before < 0)
+    before[start] = start
+    field = _slowness_field(ways.at[ids], ways.size[ids], ways.slowness[ids])
+    for hops in STRAIGHT_HOPS:
+        origin = before
+        for _ in range(int(np.log2(hops))):
+            origin = origin[origin]
+        times = np.minimum(times, times[origin] + _straight_times(field, at[origin], at, 2 * hops))
+    wall = np.full(len(ground.points_mm), np.inf)
+    wall[points] = times[count + tips :]
+    return times[:count], wall
+
+
+class _Field(NamedTuple):
+    """Slowness on a grid of points ``origin_mm + spacing_mm * index``; very slow where there is no cell."""
+
+    origin_mm: Floats
+    spacing_mm: float
+    values: Floats
+
+
+def _slowness_field(at: Floats, size: Floats, slowness: Floats) -> _Field:
+    """What the cells (k,) at ``at`` (k, 3) say, on a grid somewhat finer than they are."""
+    spacing = 0.7 * float(np.median(size))
+    origin = at.min(axis=0) - spacing
+    shape = np.ceil((at.max(axis=0) - origin) / spacing).astype(np.int64) + 2
+    grid = origin + spacing * np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
+    away, near = cKDTree(at).query(grid)
+    return _Field(origin, spacing, np.where(away > REACH * size[near], CLOSED_SLOWNESS, slowness[near]))
+
+
+def _straight_times(field: _Field, start: Floats, end: Floats, samples: int) -> Floats:
+    """(k,) times along straight lines between points (k, 3)."""
+    total = np.zeros(len(end))
+    for share in (np.arange(samples) + 0.5) / samples:
+        places = ((start + share * (end - start)) - field.origin_mm) / field.spacing_mm
+        total += map_coordinates(field.values, places.T, order=1, mode="nearest")
+    return np.asarray(np.linalg.norm(end - start, axis=1) * total / samples)
 
 
 def _near_tips(at: Floats, slowness: Floats, joined: sp.csr_array, tips: Floats) -> tuple[Ints, Floats]:
@@ -480,14 +550,16 @@ def _near_tips(at: Floats, slowness: Floats, joined: sp.csr_array, tips: Floats)
     return roots, start
 
 
-def _travel(at: Floats, slowness: Floats, joined: sp.csr_array, start: Floats) -> Floats:
-    """(k,) shortest travel times from wherever ``start`` (k,) is finite."""
+def _travel(at: Floats, slowness: Floats, joined: sp.csr_array, start: Floats) -> tuple[Floats, Ints]:
+    """Shortest travel times (k,) from wherever ``start`` (k,) is finite, and the cell before (k,), -1 at the start."""
     pairs = sp.triu(joined, 1, format="coo")
     one, two = pairs.coords
     cost = np.linalg.norm(at[one] - at[two], axis=1) * 0.5 * (slowness[one] + slowness[two])
     first = np.flatnonzero(np.isfinite(start))
     graph: Any = _rooted(one, two, cost, first, start[first], len(start))
-    return np.asarray(csgraph.dijkstra(graph, directed=False, indices=[len(start)])[0, :-1])
+    times, before = csgraph.dijkstra(graph, directed=False, indices=len(start), return_predecessors=True)
+    before = before[:-1].astype(np.int64)
+    return times[:-1], np.where((before < 0) | (before == len(start)), -1, before)
 
 
 def _rooted(one: Ints, two: Ints, weight: Floats, first: Ints, start: Floats, count: int) -> sp.csr_array:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+sys.path.insert(0, str(Path(__file__).parent))  # for the modules that tests of several folders share
 os.environ.setdefault("NUMBA_NUM_THREADS", "2")
 
 # A compiled kernel is slow once; a failure must come again on the next machine.

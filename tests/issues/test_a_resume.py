@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
-from killing import finish, killed, outcomes
+from interrupted import finish, killed_in, same_run
 
 SMALL = """
 [mesh]
@@ -50,19 +49,6 @@ name = "cycled"
 """
 
 
-def killed_in(stage: str, folder: Path, *arguments: object) -> None:
-    """Start or go on, and kill without warning once the history has a state of ``stage``."""
-    killed(folder / "history.csv", f"\n{stage},", *arguments)
-    assert json.loads((folder / "manifest.json").read_text())["status"] == "running"
-
-
-def same(folder: Path, undisturbed: Path) -> None:
-    found, expected = outcomes(folder), outcomes(undisturbed)
-    assert list(found) == list(expected)
-    for name, value in expected.items():
-        assert found[name] == pytest.approx(value, rel=1e-9, abs=1e-12), name
-
-
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """A short kyphoplasty, and the folder of its undisturbed run."""
@@ -80,7 +66,7 @@ def test_killed_again_and_again(study, tmp_path):
         killed_in(stage, folder, path, "--out", folder, *resume)
         resume = ("--resume",)
     finish(path, "--out", folder, "--resume")
-    same(folder, undisturbed)
+    same_run(folder, undisturbed)
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["status"] == "done"
     assert len(manifest["sessions"]) == 3
@@ -95,4 +81,4 @@ def test_killed_in_every_stage(stage, study, tmp_path):
     path, undisturbed = study
     killed_in(stage, tmp_path / "run", path, "--out", tmp_path / "run")
     finish(path, "--out", tmp_path / "run", "--resume")
-    same(tmp_path / "run", undisturbed)
+    same_run(tmp_path / "run", undisturbed)

@@ -16,6 +16,7 @@ from kyphos.experiments.specimen import build_mesh
 FRACTURE = '[[event]]\nkind = "fracture"\n'
 TREAT = '[[event]]\nkind = "treat"\nprocedure = { kind = "vertebroplasty" }\ncement = { volume_ml = 2.0 }\n'
 CYCLE = '[[event]]\nkind = "cycle"\ncount = 10\n'
+PAIR = '[specimen]\nlevels = ["T12", "L1"]\ntreated = "L1"\n'
 
 
 @pytest.fixture
@@ -47,8 +48,43 @@ def test_what_happens_again_has_a_number(read):
     ]
 
 
+def test_another_level_has_its_name_behind_what_happens_to_it(read):
+    there = 'level = "T12"\n'
+    spec = read(PAIR, FRACTURE, CYCLE + there, CYCLE, FRACTURE + there, TREAT + there, CYCLE, TREAT + there)
+    assert names(spec) == [
+        *(
+            "intact",
+            "intact_t12",
+            "fracture",
+            "hold",
+            "unload",
+            "fractured",
+            "cycle_1",
+            "cycled_t12",
+            "cycle_2",
+            "cycled",
+        ),
+        *(
+            "fracture_t12",
+            "hold_t12",
+            "unload_t12",
+            "fractured_t12",
+            "cement_t12",
+            "treated_t12",
+            "cycle_3",
+            "cycled_2",
+        ),
+        *("cement_t12_2", "treated_t12_2"),
+    ]
+    there = [stage.name for stage in spec.stage if stage.level == "T12"]
+    assert there == [name for name in names(spec) if "t12" in name or name == "cycle_1"]
+    assert {stage.level for stage in spec.stage} == {None, "T12"}
+
+
 def test_a_resolved_timeline_reads_as_itself(read, tmp_path):
-    spec = read(FRACTURE, TREAT, '[[event]]\nkind = "cycle"\nprotocol = "holyoak-2022"\n')
+    spec = read(
+        PAIR, FRACTURE, TREAT, FRACTURE + 'level = "T12"\n', '[[event]]\nkind = "cycle"\nprotocol = "holyoak-2022"\n'
+    )
     (tmp_path / "case.toml").write_text(to_toml(spec), encoding="utf-8")
     assert read_study(tmp_path / "case.toml") == spec
     assert [stage.count for stage in spec.stage if isinstance(stage, CycleStage)] == [10_000, 5000, 5000]
@@ -67,7 +103,10 @@ def test_measurements_take_the_preload_of_the_first_treatment(read):
         ((TREAT,), "L1 is not fractured yet"),
         ((CYCLE, TREAT), "item 1 of kind 'treat'"),
         ((FRACTURE, FRACTURE), "has been lost already"),
-        ((FRACTURE, CYCLE.replace("10", '10\nlevel = "L2"')), "allowed: 'L1'"),
+        ((FRACTURE, CYCLE.replace("10", '10\nlevel = "L2"')), "level = 'L2' is not in levels; allowed: L1"),
+        ((PAIR, FRACTURE, FRACTURE + 'level = "L2"\n'), "level = 'L2' is not in levels; allowed: T12, L1"),
+        ((PAIR, FRACTURE + 'level = "T12"\n', TREAT), "L1 is not fractured yet"),
+        ((PAIR, *2 * [FRACTURE + 'level = "T12"\n']), "lost already in the fracture of T12 before"),
         ((FRACTURE, TREAT.replace("vertebroplasty", "none")), "treats nothing"),
         (("event = []\n",), "lists nothing"),
         ((FRACTURE, "[fracture]\n"), "remove one of the two"),
@@ -112,6 +151,23 @@ def test_shares_of_a_second_treatment_count_from_the_height_before_it():
             "deflation_loss_2_anterior": 0.5 / 3,
             "retention_2_anterior": 1.5 / 2,
             "loss_2_anterior": 0.5 / 30,
+        }
+    )
+
+
+def test_shares_of_another_level_are_its_own():
+    found = _shares(
+        heights(intact=30.0, intact_l2=40.0, fractured=22.0, fractured_l2=30.0)
+        | heights(treated_l2=35.0, cycled_l2=33.0, treated=26.0, fractured_l2_2=29.0, treated_l2_2=32.0)
+    )
+    shares = {name: outcome.value for name, outcome in found.items()}
+    assert shares == pytest.approx(
+        {
+            "restoration_anterior": 0.5,
+            "restoration_l2_anterior": 0.5,
+            "retention_l2_anterior": 3 / 5,
+            "loss_l2_anterior": 2 / 40,
+            "restoration_l2_2_anterior": 3 / 11,
         }
     )
 

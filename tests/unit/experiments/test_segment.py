@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from kyphos import fem, materials, meshes
-from kyphos.errors import InputError
-from kyphos.experiments import read_study
+from kyphos.errors import InputError, MeshError, StudyError
+from kyphos.experiments import read_study, run
 from kyphos.experiments.adjacent import endplate_bulge_mm, felt, rigid_motion
-from kyphos.experiments.bench import carried_n, spare_neighbours, to_force
+from kyphos.experiments.bench import carried_n, on_level, spare_neighbours, to_force
+from kyphos.experiments.cementing import check_requests
 from kyphos.experiments.checkpoint import pack, unpack
 from kyphos.experiments.decks.export import exported_bench
 from kyphos.experiments.decks.write_feb import write_feb
 from kyphos.experiments.outcomes import felt_after
-from kyphos.experiments.plan import FractureStage, LoadStage, MeasureStage, UnloadStage
+from kyphos.experiments.plan import CementStage, FractureStage, LoadStage, MeasureStage, UnloadStage
 from kyphos.experiments.run import BodyWork
 from kyphos.experiments.specimen import build_mesh
 from kyphos.experiments.stages import run_stage
@@ -266,3 +267,34 @@ def test_the_force_on_the_line_is_what_the_platen_carries(work):
     bench = work._bench
     step = list(to_force(bench, 300.0, work._controls))[-1]
     assert carried_n(bench.after(step), step.equilibrium) == pytest.approx(300.0, rel=1e-3)
+
+
+def test_another_level_is_acted_upon_and_measured(fractured, crushed, work):
+    """What was done to the first one stays; its bone is a neighbour's now."""
+    there = on_level(crushed, "T12")
+    assert (there.body.level, there.neighbours, crushed.neighbours) == ("T12", ("L1",), ("T12",))
+    assert crushed.spared
+    assert not there.spared
+    assert there.state is crushed.state
+    whole = meshes.gauge_height_mm(there.body.gauges["anterior"], there.mesh.points_mm)
+    assert 1.0 - there.heights_mm()["anterior"] / whole == pytest.approx(losses(crushed)["T12"])
+    assert on_level(fractured, "L1") is fractured
+    again = unpack(*pack(there), work._bench)
+    assert (again.level, again.spared) == ("T12", False)
+
+
+def test_cement_and_balloons_are_checked_where_they_go(work):
+    """Each body has its own room; a needle is looked for in the body that it is meant for."""
+    stages = [CementStage(name=f"cement_{n}", volume_ml=11.0, level=level) for n, level in enumerate(("T12", "L1"))]
+    run._check_volumes(work._spec.model_copy(update={"stage": tuple(stages)}), work._bench)
+    both = [stages[0], stages[0].model_copy(update={"name": "again"})]
+    with pytest.raises(StudyError, match=r"'again'.*with what is in it already is 22 mL.* take"):
+        run._check_volumes(work._spec.model_copy(update={"stage": tuple(both)}), work._bench)
+    with pytest.raises(MeshError, match="lies outside the spongy bone of T12"):
+        check_requests([CementStage(level="T12", volume_ml=2.0, needle_depth=0.97, needle_spread=0.9)], work._bench)
+
+
+def test_a_stage_of_a_level_that_is_not_there_is_refused(tmp_path):
+    (tmp_path / "study.toml").write_text('[[stage]]\nkind = "load"\nforce_n = 100.0\nlevel = "L5"\n')
+    with pytest.raises(StudyError, match="stage 'load': level = 'L5' is not in levels; allowed: L1"):
+        read_study(tmp_path / "study.toml")
