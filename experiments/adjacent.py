@@ -42,6 +42,7 @@ def felt(bench: Bench) -> dict[str, float]:
         for name in ("von_mises_p99_mpa", "von_mises_max_mpa"):
             found[f"adjacent_{level}_endplate_{name}"] = max(values[name] for values in ends.values())
         found[f"adjacent_{level}_yielded_ml"] = yielded_ml(bench, level)
+    found["kyphosis_deg"] = gained_kyphosis_deg(bench)
     return found | disc_pressures(bench, evaluation)
 
 
@@ -72,6 +73,26 @@ def endplate_bulge_mm(bench: Bench, level: str, end: str) -> float:
     turn, shift = rigid_motion(mesh.points_mm[rim], bench.points_mm[rim])
     back = (bench.points_mm[nodes] - shift) @ turn  # to where they would be without the rim's motion
     return float((ENDS[end] * (back - mesh.points_mm[nodes]) @ body.axes[2]).max())
+
+
+def in_brief(name: str) -> bool:
+    """Whether an outcome is told for every load case: pressures, and the endplates' 99 % of each neighbour."""
+    return name.startswith("disc_") or name.endswith("_endplate_von_mises_p99_mpa") and name.count("_") == 6
+
+
+def gained_kyphosis_deg(bench: Bench) -> float:
+    """How far the treated body's superior endplate has tipped forwards against its inferior one since it was meshed.
+
+    Planes move as the rims do, which stay bone.
+    """
+    mesh, body, turns = bench.mesh, bench.body, []
+    for end in ENDS:
+        nodes = mesh.node_sets[f"{body.level}.{end}_endplate"]
+        rim = np.intersect1d(nodes, mesh.face_sets[f"{body.level}.wall"])
+        turns.append(rigid_motion(mesh.points_mm[rim], bench.points_mm[rim])[0])
+    upper, lower = turns
+    turn = body.axes @ (lower.T @ upper) @ body.axes.T  # in the body's axes
+    return float(-np.degrees(np.arctan2(turn[2, 1], turn[1, 1])))
 
 
 def rigid_motion(before_mm: Array, after_mm: Array) -> tuple[Array, Array]:

@@ -18,7 +18,7 @@ from kyphos import fem, meshes
 from kyphos.errors import ConvergenceError
 from kyphos.units import N_MM_PER_J
 
-from . import adjacent, balloon, cementing, plan
+from . import adjacent, balloon, cementing, loading, plan
 from .bench import (
     LINE,
     Bench,
@@ -251,6 +251,7 @@ def _test(stage: plan.MeasureStage, bench: Bench, controls: Controls) -> Running
     if "adjacent" in stage.record:
         assert stage.adjacent_n is not None, "the stage has checked this"
         outcomes |= adjacent.felt(last(bench, to_force(bench, stage.adjacent_n, controls)))
+    outcomes |= loading.looked_at(bench, stage.load_case or {}, controls)
     return Ended(bench, outcomes)
 
 
