@@ -77,22 +77,29 @@ def endplate_bulge_mm(bench: Bench, level: str, end: str) -> float:
 
 def in_brief(name: str) -> bool:
     """Whether an outcome is told for every load case: pressures, and the endplates' 99 % of each neighbour."""
-    return name.startswith("disc_") or name.endswith("_endplate_von_mises_p99_mpa") and name.count("_") == 6
+    return name.startswith("disc_") or (name.endswith("_endplate_von_mises_p99_mpa") and name.count("_") == 6)
 
 
 def gained_kyphosis_deg(bench: Bench) -> float:
     """How far the treated body's superior endplate has tipped forwards against its inferior one since it was meshed.
 
-    Planes move as the rims do, which stay bone.
+    Endplates are told by the lines between their posterior and anterior gauges, as on a lateral radiograph.
     """
-    mesh, body, turns = bench.mesh, bench.body, []
-    for end in ENDS:
-        nodes = mesh.node_sets[f"{body.level}.{end}_endplate"]
-        rim = np.intersect1d(nodes, mesh.face_sets[f"{body.level}.wall"])
-        turns.append(rigid_motion(mesh.points_mm[rim], bench.points_mm[rim])[0])
-    upper, lower = turns
-    turn = body.axes @ (lower.T @ upper) @ body.axes.T  # in the body's axes
-    return float(-np.degrees(np.arctan2(turn[2, 1], turn[1, 1])))
+    return _wedge_deg(bench.body, bench.mesh.points_mm) - _wedge_deg(bench.body, bench.points_mm)
+
+
+def _wedge_deg(body: meshes.Body, points_mm: Array) -> float:
+    """Angle between the endplates' mid-sagittal lines, open to the front, with the nodes at (n, 3)."""
+    back, front = body.gauges["posterior"], body.gauges["anterior"]
+    upper = (
+        front.superior_weights @ points_mm[front.superior_ids] - back.superior_weights @ points_mm[back.superior_ids]
+    )
+    lower = (
+        front.inferior_weights @ points_mm[front.inferior_ids] - back.inferior_weights @ points_mm[back.inferior_ids]
+    )
+    _, ahead, up = body.axes
+    rise = [np.arctan2(line @ up, line @ ahead) for line in (upper, lower)]
+    return float(np.degrees(rise[0] - rise[1]))
 
 
 def rigid_motion(before_mm: Array, after_mm: Array) -> tuple[Array, Array]:

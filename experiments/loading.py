@@ -26,7 +26,6 @@ from .bench import (
     Controls,
     drive_load,
     evaluated,
-    force_load,
     last,
     on_load_line,
     on_path,

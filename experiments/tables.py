@@ -625,8 +625,12 @@ HINGED = "lower pot fixed, upper pot guided and free to tilt forwards and backwa
 class LoadCases(Table):
     """What tables share that look at a segment under several loads; ``load_case`` is all of them, resolved."""
 
-    load_cases: Names | None = Field(default=None, description="of a segment: postures and other loads by name, looked at")
-    load_case: dict[CaseName, LoadCase] | None = Field(default=None, description="load cases of one's own, and resolved")
+    load_cases: Names | None = Field(
+        default=None, description="of a segment: postures and other loads by name, looked at"
+    )
+    load_case: dict[CaseName, LoadCase] | None = Field(
+        default=None, description="load cases of one's own, and resolved"
+    )
 
     @model_validator(mode="after")
     def _resolved(self) -> Self:
