@@ -70,8 +70,8 @@ def after_stage(before: Outcomes, stage: Stage, ended: Ended, started: Bench) ->
 def felt_after(before: Outcomes, name: str, value: float, state: str) -> Outcomes:
     """One quantity of a neighbour in a state: its value, its change, and both again without the state, as the latest.
 
-    The change is relative (volumes and angles have none): to the last fractured state, if that came before, else to the first
-    state of all.
+    The change is relative (volumes and angles have none): to the last fractured state, if that came before, else to the
+    first state of all.
     """
     found = {_in_state(name, state): _outcome(name, value), name: _outcome(name, value)}
     states = [match[1] for known in before if (match := re.fullmatch(_pattern(name), known))]

@@ -557,8 +557,8 @@ EVENTS: dict[str, type[Event]] = {"fracture": FractureEvent, "treat": TreatEvent
 class LoadCase(Table):
     """``[test.load_case.NAME]``: one way to load a segment while its discs and neighbours are looked at.
 
-    On the guided hinge (``axial_n`` or ``approach_mm``), with a free upper pot (``follower_n`` and moments), or balanced
-    by muscles (``weight_n`` and what belongs to it, ``follower_n``).
+    On the guided hinge (``axial_n`` or ``approach_mm``), with a free upper pot (``follower_n`` and moments), or
+    balanced by muscles (``weight_n`` and what belongs to it, ``follower_n``).
     """
 
     axial_n: Force | None = Field(default=None, ge=0, le=20_000, description="force on the line of the hinge")
