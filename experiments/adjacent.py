@@ -5,6 +5,8 @@ Definitions: section 2 of ``docs/physics.md``, and ``docs/segment.md``.
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -76,8 +78,8 @@ def endplate_bulge_mm(bench: Bench, level: str, end: str) -> float:
 
 
 def in_brief(name: str) -> bool:
-    """Whether an outcome is told for every load case: pressures, and the endplates' 99 % of each neighbour."""
-    return name.startswith("disc_") or (name.endswith("_endplate_von_mises_p99_mpa") and name.count("_") == 6)
+    """Whether an outcome is told for every load case: pressures, and the larger 99 % of each neighbour's endplates."""
+    return re.fullmatch(r"disc_.*|adjacent_[^_]+_endplate_von_mises_p99_mpa", name) is not None
 
 
 def gained_kyphosis_deg(bench: Bench) -> float:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from kyphos.experiments import Result
 from kyphos.views import charts
 from kyphos.views.neighbours import adjacent_chart
+from kyphos.views.postures import posture_chart
 from kyphos.views.reading import read_run, read_stage, stage_files
 from kyphos.views.scene import Frame, Parts, Shade, common_frame, disc_ids, draw_shaded, draw_solid, split, studio
 from kyphos.views.slices import slice_pictures
@@ -32,6 +33,7 @@ CHARTS = {
     "load_displacement.png": charts.load_chart,
     "balloon.png": charts.balloon_chart,
     "adjacent.png": adjacent_chart,
+    "postures.png": posture_chart,
 }
 
 

@@ -5,9 +5,12 @@ Rohlmann 2006 and Baroud 2003 (evidence D01-D07, D11); sizes of the changes are 
 
 from __future__ import annotations
 
+from math import radians, sin
+
 import pytest
 
-from kyphos.experiments import read_study, run_study
+from kyphos.experiments import read_study
+from kyphos.experiments.run import run_study
 from kyphos.experiments.validation import reading
 
 pytestmark = pytest.mark.validation
@@ -46,15 +49,11 @@ def test_uncorrected_kyphosis_costs_far_more_than_cement(uncorrected, cement_alo
 
 def test_the_muscle_grows_as_a_beam_says(uncorrected):
     """By hand: 260 N, 200 mm above the wedge and 30 mm in front of it."""
-    from math import radians, sin
-
     by_hand = 100.0 * 200.0 * sin(radians(uncorrected["kyphosis_deg"])) / 30.0
     assert uncorrected["muscle_change_percent"] == pytest.approx(by_hand, rel=0.15)
 
 
 def test_balloons_that_correct_the_wedge_spare_the_discs(ran, uncorrected):
-    corrected = reading.kyphosis_effect(
-        ran("segment-kyphosis", "procedure.kind=kyphoplasty", "cement.shape=bolus")
-    )
+    corrected = reading.kyphosis_effect(ran("segment-kyphosis", "procedure.kind=kyphoplasty", "cement.shape=bolus"))
     assert 0.0 < corrected["kyphosis_deg"] < uncorrected["kyphosis_deg"]
     assert 0.0 < corrected["pressure_change_percent"] < uncorrected["pressure_change_percent"]
