@@ -5,6 +5,8 @@ Definitions: section 2 of ``docs/physics.md``, and ``docs/segment.md``.
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,6 +44,7 @@ def felt(bench: Bench) -> dict[str, float]:
         found[f"adjacent_{level}_yielded_ml"] = yielded_ml(bench, level)
         for place, gauge in bench.mesh.bodies[level].gauges.items():
             found[f"adjacent_{level}_height_{place}_mm"] = meshes.gauge_height_mm(gauge, bench.points_mm)
+    found["kyphosis_deg"] = gained_kyphosis_deg(bench)
     return found | disc_pressures(bench, evaluation)
 
 
@@ -91,6 +94,33 @@ def endplate_bulge_mm(bench: Bench, level: str, end: str) -> float:
     turn, shift = rigid_motion(mesh.points_mm[rim], bench.points_mm[rim])
     back = (bench.points_mm[nodes] - shift) @ turn  # to where they would be without the rim's motion
     return float((ENDS[end] * (back - mesh.points_mm[nodes]) @ body.axes[2]).max())
+
+
+def in_brief(name: str) -> bool:
+    """Whether an outcome is told for every load case: pressures, and the larger 99 % of each neighbour's endplates."""
+    return re.fullmatch(r"disc_.*|adjacent_[^_]+_endplate_von_mises_p99_mpa", name) is not None
+
+
+def gained_kyphosis_deg(bench: Bench) -> float:
+    """How far the treated body's superior endplate has tipped forwards against its inferior one since it was meshed.
+
+    Endplates are told by the lines between their posterior and anterior gauges, as on a lateral radiograph.
+    """
+    return _wedge_deg(bench.body, bench.mesh.points_mm) - _wedge_deg(bench.body, bench.points_mm)
+
+
+def _wedge_deg(body: meshes.Body, points_mm: Array) -> float:
+    """Angle between the endplates' mid-sagittal lines, open to the front, with the nodes at (n, 3)."""
+    back, front = body.gauges["posterior"], body.gauges["anterior"]
+    upper = (
+        front.superior_weights @ points_mm[front.superior_ids] - back.superior_weights @ points_mm[back.superior_ids]
+    )
+    lower = (
+        front.inferior_weights @ points_mm[front.inferior_ids] - back.inferior_weights @ points_mm[back.inferior_ids]
+    )
+    _, ahead, up = body.axes
+    rise = [np.arctan2(line @ up, line @ ahead) for line in (upper, lower)]
+    return float(np.degrees(rise[0] - rise[1]))
 
 
 def rigid_motion(before_mm: Array, after_mm: Array) -> tuple[Array, Array]:

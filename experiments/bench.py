@@ -257,10 +257,10 @@ def carried_n(bench: Bench, equilibrium: fem.Equilibrium) -> float:
 
 def current_force_n(bench: Bench) -> float:
     """Axial compression in the present state, from a fresh evaluation, N."""
-    return _evaluated(bench)[1]
+    return evaluated(bench)[1]
 
 
-def _evaluated(bench: Bench) -> tuple[fem.Evaluation, float]:
+def evaluated(bench: Bench) -> tuple[fem.Evaluation, float]:
     """A fresh evaluation of the present state, and its compression, N."""
     evaluation = bench.structure.evaluate(bench.state, tension_n=bench.load.tension_n)
     if evaluation is None:
@@ -279,7 +279,7 @@ def to_force(bench: Bench, force_n: float, controls: Controls, locked: bool = Fa
         No equilibrium; also where one step sinks by more than 8 % of the body's height: the specimen has
         given way and lands far from where it was, which force control cannot follow.
     """
-    (now_known, reached_n), before = _evaluated(bench), bench.approach_mm
+    (now_known, reached_n), before = evaluated(bench), bench.approach_mm
     start, end = force_load(bench, reached_n, locked), force_load(bench, force_n, locked)
     first = min(1.0, AT_ONCE_N / max(abs(force_n - reached_n), 1e-9))
     settings = replace(controls.march, first=max(first, controls.march.first))
@@ -305,7 +305,7 @@ def to_force(bench: Bench, force_n: float, controls: Controls, locked: bool = Fa
 
 def on_path(bench: Bench, path: str, controls: Controls) -> Iterator[fem.Step]:
     """Hand the present compression over to another path; the steps lead to a bench whose ``path`` is to be set."""
-    known, reached_n = _evaluated(bench)
+    known, reached_n = evaluated(bench)
     start, end = force_load(bench, reached_n), force_load(replace(bench, path=path), reached_n)
     yield from fem.march(bench.structure, bench.state, start, end, controls.solver, controls.march, known=known)
 

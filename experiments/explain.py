@@ -21,6 +21,7 @@ _UNITS: tuple[tuple[str, str, tuple[tuple[str, float], ...]], ...] = (
     ("_mm_per_min", "mm/min", (("mm/s", 60.0),)),
     ("_mg_per_cc", "mg/cm3", (("g/cm3", 1000.0),)),
     ("_mpa", "MPa", (("psi", 6.894757e-3), ("kPa", 1e-3), ("Pa", 1e-6), ("bar", 0.1))),
+    ("_nm", "N m", (("N mm", 1e-3),)),
     ("_n", "N", (("kN", 1000.0),)),
     ("_ml", "mL", (("mm3", 1e-3), ("litres", 1000.0))),
     ("_mm", "mm", (("cm", 10.0), ("m", 1000.0), ("micrometres", 1e-3))),

@@ -26,9 +26,10 @@ UNITS = {
     "_s": "s",
     "_mm2": "mm2",
     "_mm_per_ml": "mm/mL",
+    "_deg": "deg",
 }
 TESTED = ("stiffness_n_per_mm", "steepest_n_per_mm", "strength_n", "segment_strength_n")
-FELT = ("adjacent_", "disc_")
+FELT = ("adjacent_", "disc_", "load_", "kyphosis")
 """How the names of what a treatment does to the rest of a segment begin."""
 SUMMED = ("cycles", "equilibria")
 SMALLEST_BASE_MM = 0.01  # a share of less than this says nothing
@@ -73,14 +74,14 @@ def after_stage(before: Outcomes, stage: Stage, ended: Ended, started: Bench) ->
 def felt_after(before: Outcomes, name: str, value: float, state: str) -> Outcomes:
     """One quantity of a neighbour in a state: its value, its change, and both again without the state, as the latest.
 
-    The change is relative (volumes have none): to the last fractured state, if that came before, else to the first
-    state of all.
+    The change is relative (volumes and angles have none): to the last fractured state, if that came before, else to the
+    first state of all.
     """
     found = {_in_state(name, state): _outcome(name, value), name: _outcome(name, value)}
     states = [match[1] for known in before if (match := re.fullmatch(_pattern(name), known))]
     fractured = [known for known in states if re.fullmatch(rf"fractured{LEVEL}(_\d+)?", known)]
     base = fractured[-1:] or states[:1]
-    if base and not name.endswith("_ml") and abs(reference := before[_in_state(name, base[0])].value) > 0.0:
+    if base and not name.endswith(("_ml", "_deg")) and abs(reference := before[_in_state(name, base[0])].value) > 0.0:
         bare, change = _bare(name), Outcome(value / reference - 1.0, "1")
         found |= {f"{bare}_{state}_change": change, f"{bare}_change": change}
     return found

@@ -24,6 +24,7 @@ from kyphos.experiments.tables import (
     Force,
     Fracture,
     Interface,
+    LoadCases,
     LoadPath,
     Measure,
     Method,
@@ -235,8 +236,8 @@ class CycleStage(OnPath):
         return self.count / self.frequency_hz
 
 
-class MeasureStage(SteadyStage, OnPath):
-    """Measure heights at ``force_n`` and stiffness; strength is measured on a copy, so nothing is harmed.
+class MeasureStage(SteadyStage, OnPath, LoadCases):
+    """Measure heights at ``force_n`` and stiffness; the rest is measured on copies, so nothing is harmed.
 
     ``steepest`` is the largest slope on the way to the strength: where broken bone must first close, the straight part
     of the curve lies at no load that could be named.
@@ -584,6 +585,8 @@ def check_segment_keys(stages: Iterable[Stage], levels: Sequence[str]) -> None:
             raise ValueError(f'{where}: path = "follower" needs a segment; give levels, or remove path')
         if "adjacent" in stage.record or getattr(stage, "adjacent_n", None) is not None:
             raise ValueError(f"{where}: a vertebra alone has no neighbours; remove adjacent_n, or give more levels")
+        if getattr(stage, "load_case", None):
+            raise ValueError(f"{where}: load cases need a segment; remove load_cases, or give more levels")
         if getattr(stage, "neighbours", None) is not None:
             raise ValueError(f"{where}: a vertebra alone has no neighbours; remove the key neighbours")
         if getattr(stage, "stop_at_fracture", False):

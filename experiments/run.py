@@ -26,7 +26,7 @@ from .next_fracture import fracture_facts, fracture_outcomes, fractures_of, watc
 from .plan import CementStage, ReduceStage
 from .progress import Reporter, SilentReporter, Step
 from .result import Result, load_result
-from .segment import boundary_condition, disc_blocks, segment_links
+from .segment import boundary_condition, disc_blocks, load_case_conditions, segment_links
 from .spec import StudySpec
 from .specimen import bone_cards, build_mesh, disc_grades, mesh_facts, scanner_frame
 from .stages import run_stage
@@ -134,7 +134,12 @@ class BodyWork:
         self._spec, self._bench = spec, replace(study_bench(spec, self.mesh), scanner=scanner_frame(spec))
         self._controls = controls_of(spec.solver)
         self.facts: dict[str, Any] = (
-            {"adjacent": boundary_condition(spec.body_stages)} if spec.specimen.is_segment else {}
+            {
+                "adjacent": boundary_condition(spec.body_stages),
+                "load_cases": load_case_conditions(spec.body_stages),
+            }
+            if spec.specimen.is_segment
+            else {}
         )
         _check_volumes(spec, self._bench)
         cementing.check_requests(spec.body_stages, self._bench)

@@ -12,6 +12,7 @@ from kyphos import fem, materials, meshes
 
 from .bench import FOLLOWER, LINE
 from .plan import MeasureStage, Stage
+from .tables import HINGED
 
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
@@ -145,14 +146,19 @@ def _follower_points(mesh: meshes.SegmentMesh) -> list[tuple[Ids, Array]]:
 def boundary_condition(stages: Iterable[Stage]) -> dict[str, str]:
     """Name of each stage that looks at the neighbours -> how the segment is held and loaded meanwhile, in words."""
     return {
-        stage.name: f"{stage.adjacent_n:g} N {_PATHS[stage.path or LINE]}; {_HELD}"
+        stage.name: f"{stage.adjacent_n:g} N {_PATHS[stage.path or LINE]}; {HINGED}"
         for stage in stages
         if isinstance(stage, MeasureStage) and stage.adjacent_n is not None
     }
+
+
+def load_case_conditions(stages: Iterable[Stage]) -> dict[str, str]:
+    """Name of each load case under which the segment is looked at -> how it is held and loaded, in words."""
+    cases = (stage.load_case or {} for stage in stages if isinstance(stage, MeasureStage))
+    return {name: case.words for some in cases for name, case in some.items()}
 
 
 _PATHS = {
     LINE: "on a line through the hinge",
     FOLLOWER: "as a follower load, a cable from pot to pot through the middles of the bodies",
 }
-_HELD = "lower pot fixed, upper pot guided and free to tilt forwards and backwards"

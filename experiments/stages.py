@@ -18,7 +18,7 @@ from kyphos import fem, meshes
 from kyphos.errors import ConvergenceError
 from kyphos.units import N_MM_PER_J
 
-from . import adjacent, balloon, cementing, next_fracture, plan
+from . import adjacent, balloon, cementing, loading, next_fracture, plan
 from .bench import (
     LINE,
     Bench,
@@ -275,6 +275,7 @@ def _test(stage: plan.MeasureStage, bench: Bench, controls: Controls) -> Running
         looked_at = last(bench, to_force(bench, stage.adjacent_n, controls))
         outcomes |= adjacent.felt(looked_at)
         ended = replace(ended, profiles=adjacent.stress_profiles(looked_at))
+    outcomes |= loading.looked_at(bench, stage.load_case or {}, controls)
     return replace(ended, outcomes=outcomes)
 
 

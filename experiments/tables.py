@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, AllowInfNan, BaseModel, ConfigDict, Field, Strict, model_validator
 
 from kyphos.experiments.cyclic import CYCLIC_PROTOCOLS, FIXED, ProtocolName
+from kyphos.experiments.load_cases import named_case
 
 LEVELS = tuple(f"T{n}" for n in range(1, 13)) + tuple(f"L{n}" for n in range(1, 6))
 SEGMENT_LEVELS = LEVELS[LEVELS.index("T11") :]
@@ -84,6 +85,7 @@ Number = Annotated[float, Strict(), AllowInfNan(False)]
 Force = Annotated[Number, AfterValidator(_zero_or_a_real_force)]
 Count = Annotated[int, Strict()]
 Names = Annotated[tuple[str, ...], Strict(False)]
+CaseName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
 
 
 class Table(BaseModel):
@@ -573,7 +575,94 @@ Event = FractureEvent | TreatEvent | CycleEvent
 EVENTS: dict[str, type[Event]] = {"fracture": FractureEvent, "treat": TreatEvent, "cycle": CycleEvent}
 
 
-class Measure(Table):
+class LoadCase(Table):
+    """``[test.load_case.NAME]``: one way to load a segment while its discs and neighbours are looked at.
+
+    On the guided hinge (``axial_n`` or ``approach_mm``), with a free upper pot (``follower_n`` and moments), or
+    balanced by muscles (``weight_n`` and what belongs to it, ``follower_n``).
+    """
+
+    axial_n: Force | None = Field(default=None, ge=0, le=20_000, description="force on the line of the hinge")
+    approach_mm: Number | None = Field(default=None, ge=-5, le=20, description="or the way of the load point down")
+    offset_anterior_mm: Number = Field(default=0.0, ge=-30, le=30, description="their line, before the centre")
+    follower_n: Force = Field(default=0.0, ge=0, le=20_000, description="compression that follows the curve")
+    flexion_nm: Number = Field(default=0.0, ge=-50, le=50, description="pure moment forwards; extension is < 0")
+    bending_nm: Number = Field(default=0.0, ge=-50, le=50, description="pure moment to the right; to the left is < 0")
+    rotation_nm: Number = Field(default=0.0, ge=-50, le=50, description="pure moment turning left; right is < 0")
+    weight_n: Force | None = Field(default=None, ge=0, le=2000, description="upper body, held by the erector spinae")
+    weight_arm_mm: Number = Field(default=30.0, ge=-50, le=150, description="its line before the treated body's centre")
+    weight_height_mm: Number = Field(default=200.0, ge=0, le=500, description="its centre above that of the body")
+    muscle_arm_mm: Number = Field(default=50.0, ge=20, le=120, description="erector spinae behind the body's centre")
+
+    @property
+    def moment_nm(self) -> tuple[float, float, float]:
+        """About x, y and z."""
+        return (-self.flexion_nm, self.bending_nm, self.rotation_nm)
+
+    @property
+    def on_hinge(self) -> bool:
+        """Whether the upper pot is guided on a line."""
+        return self.axial_n is not None or self.approach_mm is not None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.axial_n is not None and self.approach_mm is not None:
+            raise ValueError("axial_n and approach_mm exclude one another: a force, or a way to go")
+        moments = any(self.moment_nm)
+        if self.on_hinge and (moments or self.follower_n or self.weight_n is not None):
+            raise ValueError(
+                "axial_n and approach_mm act on the guided hinge, all other loads on a free upper pot; "
+                "make two load cases of it"
+            )
+        if self.weight_n is not None and moments:
+            raise ValueError("weight_n is balanced by a muscle, which would take up the moment too; remove one of them")
+        if not (self.on_hinge or moments or self.follower_n or self.weight_n):
+            raise ValueError("there is no load; give axial_n, approach_mm, follower_n, weight_n or a moment")
+        if self.offset_anterior_mm and not self.on_hinge:
+            raise ValueError("offset_anterior_mm belongs to axial_n or approach_mm; weight_arm_mm to weight_n")
+        return self
+
+    @property
+    def words(self) -> str:
+        """Loads and supports, as they stand beside the results."""
+        if self.on_hinge:
+            load = f"{self.axial_n:g} N" if self.axial_n is not None else f"{self.approach_mm:g} mm of approach"
+            line = f", {self.offset_anterior_mm:g} mm in front of the centre" if self.offset_anterior_mm else ""
+            return f"{load} on a line through the hinge{line}; {HINGED}"
+        parts = [f"{self.follower_n:g} N as a follower load"] if self.follower_n else []
+        if self.weight_n is not None:
+            tips = f", {self.weight_height_mm:g} mm above it" if self.weight_height_mm else ", whatever the wedge"
+            parts += [f"{self.weight_n:g} N of weight {self.weight_arm_mm:g} mm in front of the treated body{tips}"]
+            parts += [f"erector spinae {self.muscle_arm_mm:g} mm behind it that keeps the inclination"]
+            return f"{', '.join(parts)}; lower pot fixed, upper pot free in the sagittal plane"
+        named = {"flexion": self.flexion_nm, "bending": self.bending_nm, "rotation": self.rotation_nm}
+        parts += [f"{moment:g} N m of {name}" for name, moment in named.items() if moment]
+        return f"{', '.join(parts)}; lower pot fixed, upper pot free"
+
+
+HINGED = "lower pot fixed, upper pot guided and free to tilt forwards and backwards"
+
+
+class LoadCases(Table):
+    """What tables share that look at a segment under several loads; ``load_case`` is all of them, resolved."""
+
+    load_cases: Names | None = Field(
+        default=None, description="of a segment: postures and other loads by name, looked at"
+    )
+    load_case: dict[CaseName, LoadCase] | None = Field(
+        default=None, description="load cases of one's own, and resolved"
+    )
+
+    @model_validator(mode="after")
+    def _resolved(self) -> Self:
+        own = self.load_case or {}
+        named = {name: LoadCase(**named_case(name).values) for name in self.load_cases or () if name not in own}
+        if named:
+            object.__setattr__(self, "load_case", {**named, **own})
+        return self
+
+
+class Measure(LoadCases):
     """Table ``[test]``: how stiffness and strength are measured."""
 
     stiffness_low_n: Force = Field(default=100.0, ge=0, le=20_000, description="lower load of the secant stiffness")

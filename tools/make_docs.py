@@ -384,6 +384,7 @@ def _makers() -> dict[str, Callable[[], str]]:
     makers: dict[str, Callable[[], str]] = {"study": lambda: _keys(StudySpec, ["name", "materials"])}
     makers |= {name: lambda model=model: _keys(model) for name, model in TABLES.items()}  # type: ignore[misc]
     makers["stage"] = lambda: _keys(StageTable)
+    makers["load_case"] = lambda: _keys(tables.LoadCase)
     makers |= {f"stage.{kind}": lambda kind=kind: _stage(kind) for kind in KINDS}  # type: ignore[misc]
     makers |= {"cards": _cards, "cyclic": _cyclic}
     makers |= {"library": _library, "library.count": _library_count, "library.sources": _sources}

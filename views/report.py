@@ -11,6 +11,7 @@ from kyphos.experiments import Outcome, Result
 from kyphos.experiments.tables import Coupon
 from kyphos.views.page import digits, embed, page, table, tile
 from kyphos.views.pictures import CHARTS, make_pictures
+from kyphos.views.postures import posture_rows
 from kyphos.views.reading import HEIGHT_STATES, PLACES, read_run
 from kyphos.views.style import OVERVIEW
 
@@ -21,6 +22,7 @@ CAPTIONS = {
     "load_displacement.png": "What the machine recorded.",
     "adjacent.png": "What the neighbours feel: stress in their endplates and pressure in the discs, by state.",
     "profiles.png": "Stress along the mid-sagittal line of the discs and of the endplates that face them, by state.",
+    "postures.png": "Pressure in the discs by level and load case; how each is held and loaded stands below.",
     "balloon.png": "Pressure of the balloons, and the height that they win, against their volume.",
 }
 CUT_WORDS = "The main stages, on one scale; the cut is mid-sagittal."
@@ -232,7 +234,9 @@ def _load_cases(run: Result) -> str:
     for stage in run.spec.stage:
         facts = stage.model_dump()
         rows.append((stage.name, stage.kind, *(_cell(facts.get(key)) for key in columns)))
-    return table(("stage", "kind", *columns.values()), rows)
+    heads, under = posture_rows(run)
+    looked_at = table(heads, under) if under else ""
+    return table(("stage", "kind", *columns.values()), rows) + looked_at
 
 
 def _solution(run: Result) -> str:

@@ -21,6 +21,8 @@ FILLS_PERCENT = (10, 16, 30)
 """Cement volumes of Rotter 2015, per cent of the body's."""
 LOAD_PERCENTS = (10, 20, 30)
 """Peak loads of Lu 2004, per cent of the yield load."""
+FAR_MORE = 5.0
+"""Times the change by cement that counts as far more; Rohlmann's own changes are 25 times apart (D03, D07)."""
 BANDS_MG_PER_CC = {"below_80": (0.0, 80.0), "80_to_100": (80.0, 100.0), "100_to_120": (100.0, 120.0)}
 
 
@@ -123,6 +125,24 @@ def fill_order(found: Observables) -> Mapping[str, Array]:
     table = np.stack([found.values[name] for name in names])
     falls = (np.diff(table, axis=0) < 0.0).all(axis=0)
     return {"more_fill_less_loss": np.where(np.isfinite(table).all(axis=0), falls.astype(float), np.nan)}
+
+
+def neighbour_order(found: Observables) -> Mapping[str, Array]:
+    """Rohlmann 2006 and Baroud 2003, per specimen: do the changes of disc pressure have their sign and order? 1 or 0.
+
+    Cement alone raises it; in an isolated unit at one approach by more; kyphosis by far more (`FAR_MORE`) than cement.
+    Corrected kyphosis costs less than uncorrected.
+    """
+    arms = ("cement", "isolated", "kyphosis", "corrected")
+    names = [f"{arm}.pressure_change_percent" for arm in arms]
+    if not {*names} <= found.values.keys():
+        return {}
+    table = np.stack([found.values[name] for name in names])
+    cement, isolated, kyphosis, corrected = table
+    known = np.isfinite(table).all(axis=0)
+    by_place = (cement > 0.0) & (isolated > cement) & (kyphosis > FAR_MORE * cement)
+    orders = {"pressure_ordered": by_place, "correction_helps": (corrected > 0.0) & (corrected < kyphosis)}
+    return {name: np.where(known, follows.astype(float), np.nan) for name, follows in orders.items()}
 
 
 def all_held(found: Observables) -> Mapping[str, Array]:

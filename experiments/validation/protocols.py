@@ -151,6 +151,16 @@ def _cycled_arm(percent: int) -> Arm:
 
 
 _OF_THE_UNIT = ('specimen.levels=["L1","L2"]', "specimen.treated=L1")
+
+
+def _segment(individual: Individual, _: Mapping[str, float], levels: str, treated: str) -> tuple[str, ...]:
+    """The specimen's sizes at the treated level of a segment, its density at all."""
+    return (*specimen_settings(replace(individual, level=treated)), f"specimen.levels={levels}")
+
+
+_OF_L1 = partial(_segment, levels='["T12", "L1", "L2"]', treated="L1")
+_OF_L4 = partial(_segment, levels='["L4", "L5"]', treated="L4")
+
 _SIZE = Arm("size", compute=elastic.body_volume)
 
 _ALL = (
@@ -287,6 +297,26 @@ _ALL = (
         (Arm(compute=points.core_yield),),
         quick=12,
         full=68,
+    ),
+    Protocol(
+        "neighbours",
+        "Disc pressure by cement alone and by kyphosis in a muscle-balanced segment, and in an isolated unit",
+        ELDERLY,
+        (
+            Arm("cement", "segment-cement-alone", partial(reading.cement_alone, load="balanced"), adapt=_OF_L1),
+            Arm("isolated", "unit-cement", partial(reading.cement_alone, load="compressed"), adapt=_OF_L4),
+            Arm("kyphosis", "segment-kyphosis", reading.kyphosis_effect, adapt=_OF_L1),
+            Arm(
+                "corrected",
+                "segment-kyphosis",
+                reading.kyphosis_effect,
+                ("procedure.kind=kyphoplasty", "cement.shape=bolus"),
+                adapt=_OF_L1,
+            ),
+        ),
+        derive=derived.neighbour_order,
+        quick=1,
+        full=3,
     ),
     Protocol(
         "seed",

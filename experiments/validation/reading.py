@@ -6,6 +6,7 @@ the gauges in the mid-sagittal plane.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -187,6 +188,38 @@ def fatigue_loss(result: Result) -> dict[str, float]:
     return {
         "fatigue_loss_percent": 100.0 * (treated - cycled) / treated,
         "fatigue_loss_of_restored_percent": 100.0 * (treated - cycled) / (treated - before),
+    }
+
+
+def _disc_pressures_mpa(result: Result, load: str, state: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Mean pressure in each disc (d,) under a named load case, MPa."""
+    names = [
+        name for name in result.outcomes if re.fullmatch(rf"load_{load}_disc_[^_]+_[^_]+_pressure_{state}_mpa", name)
+    ]
+    return np.array([_value(result, name) for name in names])
+
+
+def cement_alone(result: Result, load: str) -> dict[str, float]:
+    """Change of the discs' mean pressure under a load case by cement in an unbroken body, per cent."""
+    before, after = (_disc_pressures_mpa(result, load, state).mean() for state in ("intact", "treated"))
+    return {"pressure_change_percent": change_percent(after, before)}
+
+
+def kyphosis_effect(result: Result) -> dict[str, float]:
+    """Rohlmann 2006: what the forward shift of the upper body adds once the body is cemented, per cent.
+
+    Pressure: balanced against compensated, in the treated state, mean of the discs. Muscle force: against intact.
+    """
+    shifted, brought_back = (
+        _disc_pressures_mpa(result, load, "treated").mean() for load in ("balanced", "balanced_compensated")
+    )
+    muscle_n = [_value(result, f"load_balanced_muscle_{state}_n") for state in ("intact", "treated")]
+    intact = _disc_pressures_mpa(result, "balanced", "intact").mean()
+    return {
+        "pressure_change_percent": change_percent(shifted, brought_back),
+        "pressure_change_of_intact_percent": change_percent(shifted, intact),
+        "muscle_change_percent": change_percent(muscle_n[1], muscle_n[0]),
+        "kyphosis_deg": _value(result, "kyphosis_treated_deg"),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 MM3_PER_ML = 1000.0
 N_MM_PER_J = 1000.0
+N_MM_PER_NM = 1000.0
 MG_PER_G = 1000.0
 MPA_PER_PSI = 6.894757e-3
 S_PER_DAY = 86400.0

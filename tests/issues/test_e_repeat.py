@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 
+import numpy as np
 import pytest
 from interrupted import finish, killed, killed_in, outcomes, same_run
 

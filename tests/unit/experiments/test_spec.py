@@ -50,7 +50,9 @@ def test_every_protocol_says_what_it_is(name):
     assert "# " in protocol_text(name)
 
 
-@pytest.mark.parametrize("name", [name for name in STUDIES if read_study(name).procedure])
+@pytest.mark.parametrize(
+    "name", [name for name in STUDIES if name != "segment-kyphosis" and read_study(name).procedure]
+)  # which is not cycled
 def test_every_treatment_uses_the_pinned_defaults(name):
     spec = read_study(name)
     assert (spec.fracture.anterior_height_loss, spec.fracture.hold_s) == (0.25, 900.0)
