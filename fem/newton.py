@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 _PATIENCE = 14  # iterations that may pass without halving the residual
 _SHARES = (1.0, 0.5, 0.25, 0.1)  # of a step that are tried before damping
 _SMALL = 0.5  # smaller shares are tried only while cells invert
-_OVERSHOOT = 0.9  # of the work along a step that may push back at its end
+_OVERSHOOT = 0.5  # of the work along a step that may push back at its end
 _DAMPING = 0.02  # share of the elastic stiffness that is added when steps fail
 _STIFFER, _LIGHTER = 4.0, 0.125
 _LIGHTEST, _STIFFEST = 0.01, 10.0  # at the lightest or below, the next step goes undamped
@@ -290,10 +290,11 @@ def _search(problem: _Problem, trial: _Trial, step: Array) -> tuple[float, _Tria
     moving = problem.active.copy()
     moving[problem.structure.size - len(problem.structure.cavities) :] = False
     work = float(trial.residual[moving] @ step[moving])
-    inverted = False
-    for share in _SHARES:
-        if share < _SMALL and not inverted:
+    inverted, turning = False, _SMALL
+    for tried in _SHARES:
+        if tried < _SMALL and not inverted:
             break
+        share = turning if tried == _SMALL else tried
         moved = problem.after(trial, share * step)
         inverted = moved is None
         if moved is None:
@@ -301,6 +302,8 @@ def _search(problem: _Problem, trial: _Trial, step: Array) -> tuple[float, _Tria
         left = float(moved.residual[moving] @ step[moving])
         if (work > 0.0 and left > -_OVERSHOOT * work) or moved.norm < 0.9 * trial.norm or problem.balanced(moved):
             return share, moved
+        if work > 0.0:
+            turning = work / (work - left)  # where the residual would work no more along the step, were it linear
     return 0.0, None
 
 

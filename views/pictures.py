@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from kyphos.experiments import Result
 from kyphos.views import charts
 from kyphos.views.neighbours import adjacent_chart
-bafrom kyphos.views.reading import read_run, read_stage, stage_files
+from kyphos.views.postures import posture_chart
+from kyphos.views.profiles import profile_chart
+from kyphos.views.reading import read_run, read_stage, stage_files
 from kyphos.views.scene import Frame, Parts, Shade, common_frame, disc_ids, draw_shaded, draw_solid, split, studio
 from kyphos.views.slices import slice_pictures
 from kyphos.views.style import BONE, CAVITY, CEMENT, DISC, INK, OVERVIEW, POT, figure, save

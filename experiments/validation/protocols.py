@@ -316,7 +316,7 @@ _ALL = (
         ),
         derive=derived.neighbour_order,
         quick=1,
-        full=3,
+        full=2,
     ),
     Protocol(
         "seed",
