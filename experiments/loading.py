@@ -161,7 +161,7 @@ def _missing_moment(bench: Bench, arm_mm: float, weight_n: float, muscle_arm_mm:
     pot_mm = bench.structure.platens[index].centre_mm[1] + top_motion(bench)[1]
     applied = -weight_n * (middle_mm + arm_mm - pot_mm) - muscle_n * (middle_mm - muscle_arm_mm - pot_mm)
     evaluation, _ = evaluated(bench)
-    return applied - float(fem.reactions(bench.structure, evaluation, bench.state)[top + 3])
+    return float(applied - fem.reactions(bench.structure, evaluation, bench.state)[top + 3])
 
 
 def _slope(tried: list[tuple[float, float]], arm_mm: float) -> float:

@@ -137,7 +137,7 @@ def _damage(bench: Bench) -> Array:
 def _third(along_mm: Array) -> NDArray[np.int64]:
     """0, 1 or 2: in which third of their own range coordinates (k,) lie."""
     low, high = along_mm.min(), along_mm.max()
-    return np.clip((3.0 * (along_mm - low) / (high - low)).astype(np.int64), 0, 2)
+    return np.asarray(np.clip((3.0 * (along_mm - low) / (high - low)).astype(np.int64), 0, 2))
 
 
 def watched(

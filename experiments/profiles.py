@@ -43,8 +43,8 @@ class Profile:
 
     def rows(self) -> list[tuple[str, float, float, float, float]]:
         """As a table with the columns ``store.PROFILE_COLUMNS``."""
-        columns = (self.position, self.position_mm, self.axial_mpa, self.von_mises_mpa)
-        return [(self.site, *(float(value) for value in row)) for row in zip(*columns, strict=True)]
+        stations = zip(self.position, self.position_mm, self.axial_mpa, self.von_mises_mpa, strict=True)
+        return [(self.site, float(x), float(x_mm), float(axial), float(mises)) for x, x_mm, axial, mises in stations]
 
 
 def sites(mesh: meshes.SegmentMesh) -> dict[str, tuple[str, Ids]]:

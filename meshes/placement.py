@@ -556,8 +556,9 @@ def _travel(at: Floats, slowness: Floats, joined: sp.csr_array, start: Floats) -
     one, two = pairs.coords
     cost = np.linalg.norm(at[one] - at[two], axis=1) * 0.5 * (slowness[one] + slowness[two])
     first = np.flatnonzero(np.isfinite(start))
-    graph: Any = _rooted(one, two, cost, first, start[first], len(start))
-    times, before = csgraph.dijkstra(graph, directed=False, indices=len(start), return_predecessors=True)
+    graph = _rooted(one, two, cost, first, start[first], len(start))
+    dijkstra: Any = csgraph.dijkstra  # its overloads do not know this call
+    times, before = dijkstra(graph, directed=False, indices=len(start), return_predecessors=True)
     before = before[:-1].astype(np.int64)
     return times[:-1], np.where((before < 0) | (before == len(start)), -1, before)
 

@@ -76,7 +76,7 @@ def calibrate(
 
     low = scores(parameters, {p.name: p.low for p in parameters})
     high = scores(parameters, {p.name: p.high for p in parameters})
-    at, steps = np.zeros(len(parameters)), []
+    at, steps = np.zeros(len(parameters)), list[tuple[float, ...]]()
     for turn in range(1, passes + 1):
         told(f"pass {turn}: what the mean specimen lacks to the population's mean")
         problem = lifted_problem(at)

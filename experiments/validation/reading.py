@@ -112,7 +112,7 @@ def fracture_effect(result: Result) -> dict[str, float]:
 
 def disc_pressure_loss(result: Result) -> dict[str, float]:
     """Luo 2009: change of the disc's pressure by a fracture, per cent, straight and bent forward, and their mean."""
-    found = {}
+    found: dict[str, float] = {}
     for posture, ending in (("straight", ""), ("bent", "_bent")):
         before, after = (
             _value(result, f"disc_L1_L2_pressure_{state}{ending}_mpa") for state in ("intact", "fractured")
