@@ -20,6 +20,7 @@ from kyphos.units import N_MM_PER_J
 
 from . import adjacent, balloon, cementing, loading, next_fracture, plan
 from .bench import (
+    COLLAPSE_SHARE,
     LINE,
     Bench,
     Controls,
@@ -221,7 +222,7 @@ def _cycle(stage: plan.CycleStage, bench: Bench, controls: Controls) -> Running:
     runs = fem.run_cycles(
         bench.structure, bench.state, valley, peak, stage.count, stage.frequency_hz, controls.solver, settings
     )
-    equilibria, cycle, at_peak = 0, 0, bench
+    equilibria, cycle, at_peak, deepest_mm = 0, 0, bench, COLLAPSE_SHARE * bench.body.height_mm
     while True:
         try:
             solved = next(runs)
@@ -230,6 +231,8 @@ def _cycle(stage: plan.CycleStage, bench: Bench, controls: Controls) -> Running:
         except ConvergenceError as error:
             raise error.told(_worn(stage, cycle, error)) from error
         at_peak = replace(bench, state=solved.peak.state, load=peak)
+        if solved.cycle == cycle + 1 and (sunk_mm := at_peak.approach_mm - bench.approach_mm) > deepest_mm:
+            raise ConvergenceError(_worn(stage, cycle, f"the load point sank {sunk_mm:.1f} mm in one cycle"))
         equilibria, cycle = solved.equilibria, solved.cycle
         share = cycle / stage.count
         yield Solved(at_peak, solved.peak, stage.max_n, cycle=cycle, share=share)
@@ -243,7 +246,7 @@ def _cycle(stage: plan.CycleStage, bench: Bench, controls: Controls) -> Running:
     return Ended(bench, {"cycles": float(cycle), "equilibria": float(equilibria)}, at_peak)
 
 
-def _worn(stage: plan.CycleStage, cycle: int, error: ConvergenceError) -> str:
+def _worn(stage: plan.CycleStage, cycle: int, error: object) -> str:
     carried = (
         f"the specimen carried {cycle} of {stage.count} cycles up to {stage.max_n:g} N and has then probably failed"
         if cycle

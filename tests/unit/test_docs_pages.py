@@ -86,8 +86,8 @@ def test_outcomes_are_defined():
     }
     told = page("physics.md")
     # strength_n and stiffness_n_per_mm carry the stage's name
-    names -= {"strength_n", "segment_strength_n", "stiffness_n_per_mm"}
-    names |= {"strength_STAGE_n", "segment_strength_STAGE_n", "stiffness_STAGE_n_per_mm"}
+    names -= {"strength_n", "segment_strength_n", "stiffness_n_per_mm", "steepest_n_per_mm"}
+    names |= {"strength_STAGE_n", "segment_strength_STAGE_n", "stiffness_STAGE_n_per_mm", "steepest_STAGE_n_per_mm"}
     assert sorted(name for name in names if f"`{name}`" not in told) == []
 
 

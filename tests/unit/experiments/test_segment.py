@@ -203,7 +203,7 @@ def test_a_fracture_takes_pressure_from_the_disc(work, walk, fractured):
     """-59 to -85 % in cadavers with fractured endplates (Luo 2009); here a small wedge: sign and order."""
     test = MeasureStage(record=("adjacent",), adjacent_n=500.0)
     before, after = (walk(test, bench).outcomes["disc_T12_L1_pressure_mpa"] for bench in (work._bench, fractured))
-    assert -0.9 < after / before - 1.0 < -0.02
+    assert -1.0 < after / before - 1.0 < -0.3
 
 
 # --- what is felt

@@ -232,9 +232,9 @@ REFUSED = {
     "a follower without a segment": ('[test]\npath = "follower"', 'path = "follower" needs a segment'),
     "neighbours of none": ('[fracture]\nneighbours = "crush"', "remove the key neighbours"),
     "adjacent to nothing": ("[test]\nadjacent_n = 500.0", "has no neighbours"),
-    "strength of a segment": (
-        f'{PAIR}[[stage]]\nkind = "test"\nrecord = ["strength"]',
-        '"strength"] is for a single level',
+    "steepest slope of a segment": (
+        f'{PAIR}[[stage]]\nkind = "test"\nrecord = ["steepest"]',
+        '"steepest"] is for a single level',
     ),
     "neighbours without a load": (f'{PAIR}[[stage]]\nkind = "test"\nrecord = ["adjacent"]', "adjacent_n is needed"),
     "posterior": ("[specimen]\nposterior = true", ":2: posterior = true is not supported yet"),
