@@ -48,7 +48,7 @@ SLOWEST_LOSS = 0.05  # anterior loss per approach, both as shares of the body's 
 UNLOADING_SHARE = 5e-4  # of the body's height, before force control takes over
 SHORTER_WAIT = 0.25  # of an interval whose end could not be reached at once
 STRENGTH_STEPS = 20
-STRENGTH_DROP = 0.03  # fall below the first maximum that ends a strength test
+
 REPORTED_CYCLES = (1, 2, 10, 100, 500, 5000, 20_000, 100_000)
 
 
@@ -298,7 +298,7 @@ def _strength(stage: plan.MeasureStage, bench: Bench, controls: Controls) -> tup
     for step in fem.march(bench.structure, bench.state, start, end, controls.solver, settings):
         now, before = bench.after(step), (bench.approach_mm, force)
         bench, force = now, carried_n(now, step.equilibrium)
-        if force < (1.0 - STRENGTH_DROP) * largest:
+        if force < (1.0 - next_fracture.DROP) * largest:
             break
         largest, slope = max(largest, force), max(slope, (force - before[1]) / (bench.approach_mm - before[0]))
     return largest, slope
