@@ -259,8 +259,9 @@ def cell_volumes_mm3(points_mm: Floats, cells: Ints) -> Floats:
 
 
 def cell_centroids_mm(points_mm: Floats, cells: Ints) -> Floats:
-    """Centroids (m, 3) of hexahedra (m, 8), weighted by volume."""
+    """Centroids (m, 3) of hexahedra (m, 8), weighted by volume; parts that are turned inside out count for nothing."""
     weight = np.linalg.det(jacobians(points_mm, cells, GAUSS_POINTS))
+    weight = np.where((weight > 0.0).any(axis=1)[:, None], np.maximum(weight, 0.0), 1.0)
     inside = np.einsum("qa,mai->mqi", shape_functions(GAUSS_POINTS), points_mm[cells])
     return np.asarray(np.einsum("mq,mqi->mi", weight, inside) / weight.sum(axis=1)[:, None])
 

@@ -64,6 +64,8 @@ NEAR_MM = 0.25  # a corner this close to the midline lies on it
 BRIDGE_REACH = 1.3  # a bridging front is meant to pass the further endplate by this factor
 BRIDGE_TRIES, BRIDGE_STEP = 12, 0.8
 OPEN_SLOWNESS = 1e-6  # of a cavity: next to nothing, but an edge of the graph
+SMALLEST_MM3 = 1e-6
+"""Pieces of a cell that a balloon has drawn out may be folded; they count as this small."""
 STRAIGHT_HOPS = (16, 8, 4, 2)  # back on a way, from where a straight line is tried
 REACH = 1.2  # of a cell's size, about its centre, counts as within it
 CLOSED_SLOWNESS = 1e6  # where there is no cell
@@ -446,7 +448,7 @@ def _front(ground: Ground, free: Bools, tips: Floats, axial: float = 1.0, cavity
     if not free.any():
         raise MeshError("there is no free bone around the needle; move the needle")
     metric = ground.body.axes * np.array([[1.0], [1.0], [axial]])
-    at, size = ground.centroids_mm @ metric.T, np.cbrt(ground.volumes_mm3 * axial)
+    at, size = ground.centroids_mm @ metric.T, np.cbrt(np.maximum(ground.volumes_mm3, SMALLEST_MM3) * axial)
     cavity = free & ground.cavity if cavity_first else np.zeros_like(free)
     slowness, width = np.where(cavity, OPEN_SLOWNESS, ground.slowness), size * ground.slowness
     arrival = np.full(len(free), np.inf)
