@@ -10,7 +10,7 @@ import pytest
 
 from kyphos import meshes
 from kyphos.errors import MeshError
-from kyphos.meshes.model import jacobians
+from kyphos.meshes.model import HEX_NODES, jacobians
 from kyphos.meshes.vertebra import ParametricShape
 
 
@@ -213,3 +213,11 @@ def test_unknown_level_sex_and_element_size_are_named():
         meshes.default_dimensions("L1", "other")
     with pytest.raises(MeshError, match=r"element_size_mm=20 is outside \[0.5, 6\] mm"):
         meshes.build_body("L1", element_size_mm=20.0)
+
+
+def test_the_centre_of_a_folded_cell_stays_among_its_corners():
+    """One corner of a cube is drawn far through the opposite one: parts are inside out, and the volume nearly vanishes."""
+    corners = HEX_NODES.copy()
+    corners[6] = [-2.9, -2.9, -2.9]
+    centre = meshes.cell_centroids_mm(corners, np.arange(8)[None])[0]
+    assert np.all((corners.min(axis=0) <= centre) & (centre <= corners.max(axis=0)))
