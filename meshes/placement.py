@@ -64,8 +64,7 @@ NEAR_MM = 0.25  # a corner this close to the midline lies on it
 BRIDGE_REACH = 1.3  # a bridging front is meant to pass the further endplate by this factor
 BRIDGE_TRIES, BRIDGE_STEP = 12, 0.8
 OPEN_SLOWNESS = 1e-6  # of a cavity: next to nothing, but an edge of the graph
-SMALLEST_MM3 = 1e-6
-"""Pieces of a cell that a balloon has drawn out may be folded; they count as this small."""
+SMALLEST_MM3 = 1e-6  # that a piece counts as on the front's way
 STRAIGHT_HOPS = (16, 8, 4, 2)  # back on a way, from where a straight line is tried
 REACH = 1.2  # of a cell's size, about its centre, counts as within it
 CLOSED_SLOWNESS = 1e6  # where there is no cell
@@ -132,8 +131,8 @@ class Ground:
 
     @cached_property
     def volumes_mm3(self) -> Floats:
-        """(m,) present volumes."""
-        return cell_volumes_mm3(self.points_mm, self.cells)
+        """(m,) present volumes; pieces of a cell that a balloon has drawn out may be inside out, and hold nothing."""
+        return np.maximum(cell_volumes_mm3(self.points_mm, self.cells), 0.0)
 
     @cached_property
     def centroids_mm(self) -> Floats:
@@ -432,7 +431,7 @@ def _gathered(ground: Ground, fine: Cut, deposit: Deposit) -> Deposit:
     held = np.bincount(fine.parent, fine.ground.room_mm3 * deposit.fill, count)
     fill = np.divide(held, room, out=np.zeros(count), where=room > 0.0)
     fill[fill > 1.0 - 1e-12] = 1.0
-    fill = _without_film(fill, ground.room_mm3, float(held.sum()))
+    fill = _without_film(fill, ground.room_mm3)
     area = np.bincount(fine.face, fine.ground.wall.area_mm2, faces)
     touched = np.bincount(fine.face, fine.ground.wall.area_mm2 * deposit.touched, faces)
     share = np.divide(touched, area, out=np.zeros(faces), where=area > 0.0)
@@ -638,16 +637,22 @@ def _time_of_volume(at: Floats, gain: Floats, volume: float) -> float:
     return float(times[before] + (missing / rate[before] if missing > 0.0 and rate[before] > 0.0 else 0.0))
 
 
-def _without_film(fill: Floats, room: Floats, volume: float) -> Floats:
-    """The same volume without cells that are filled too little; cells filled in part take over what those held."""
-    thin = (fill > 0.0) & (fill < THINNEST_FILL)
-    part = (fill >= THINNEST_FILL) & (fill < 1.0)
-    lost = volume - float(fill[~thin] @ room[~thin])
-    free = float((1.0 - fill[part]) @ room[part])
-    if not 0.0 <= lost <= free or free == 0.0:
+def _without_film(fill: Floats, room: Floats) -> Floats:
+    """The same volume without the thinnest fillings; other cells filled in part take over what those held.
+
+    The thinnest go first, as long as the others have the room.
+    """
+    part = np.flatnonzero((fill > 0.0) & (fill < 1.0))
+    part = part[np.argsort(fill[part], kind="stable")]
+    lost = np.cumsum(fill[part] * room[part])
+    free = np.sum((1.0 - fill[part]) * room[part]) - np.cumsum((1.0 - fill[part]) * room[part])
+    goes = (fill[part] < THINNEST_FILL) & (lost <= free)
+    count = int(np.argmin(goes)) if not goes.all() else len(part)
+    if count == 0:
         return fill
-    kept = np.where(thin, 0.0, fill)
-    kept[part] += (1.0 - kept[part]) * (lost / free)
+    kept, takes = fill.copy(), part[count:]
+    kept[part[:count]] = 0.0
+    kept[takes] += (1.0 - kept[takes]) * (lost[count - 1] / free[count - 1]) if len(takes) else 0.0
     return kept
 
 

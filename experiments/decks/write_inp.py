@@ -186,7 +186,7 @@ def _springs(model: LinearModel) -> Iterator[str]:
         yield f"{len(model.cells) + 1 + index}, {own}"
         yield f"*SPRING, ELSET={name}"
         yield "1"
-        yield f"{spring.stiffness_n_per_mm:.10g}"
+        yield f"{spring.stiffness_n_per_mm:.9e}"  # a number without a point is not read
 
 
 def _references(model: LinearModel) -> Iterable[tuple[voxel.Platen, int]]:

@@ -87,6 +87,16 @@ def test_any_request_is_met(seed, monkeypatch):
     np.testing.assert_array_equal(again.fraction, deposit.fraction)
 
 
+def test_films_go_as_far_as_others_can_take_them_over():
+    fill, room = np.array([1e-7, 2e-7, 0.5, 1.0]), np.array([4.0, 4.0, 2.0, 8.0])
+    kept = placement._without_film(fill, room)
+    assert (kept[:2] == 0.0).all()
+    assert kept @ room == pytest.approx(fill @ room, rel=1e-14)
+    full = np.array([1e-7, 2e-7, 1.0])  # nobody has room but the second film
+    assert placement._without_film(full, room[:3]) @ room[:3] == pytest.approx(full @ room[:3], rel=1e-14)
+    assert placement._without_film(full, room[:3])[0] == 0.0
+
+
 def test_in_uniform_bone_the_deposit_is_a_ball():
     """Its radius is that of a ball of the volume over the pore share, within a tenth of an element."""
     ground = ground_of(body(2.0), exponent=0.0)

@@ -216,7 +216,7 @@ def test_unknown_level_sex_and_element_size_are_named():
 
 
 def test_the_centre_of_a_folded_cell_stays_among_its_corners():
-    """One corner of a cube is drawn far through the opposite one: parts are inside out, and the volume nearly vanishes."""
+    """One corner of a cube is drawn far through the opposite one, so that parts are inside out."""
     corners = HEX_NODES.copy()
     corners[6] = [-2.9, -2.9, -2.9]
     centre = meshes.cell_centroids_mm(corners, np.arange(8)[None])[0]
