@@ -16,8 +16,8 @@ from .targets import Data, Target, spread
 
 CARD = "trabecular"
 FATIGUE = ("fatigue_life_coefficient", "fatigue_life_exponent")
-RESOLUTION = "quick"
-"""Of the book: 4 mm elements."""
+SLOPES, MEANS = "quick", "full"
+"""Of the book: 4 mm elements for the mean specimen, whose slopes are asked for; 3 mm for the means of populations."""
 
 SAME_QUANTITY = (
     ("luo-creep-intact-anterior", "luo-creep-intact-central"),
@@ -74,19 +74,19 @@ def _experiment(protocol: Protocol, rows: tuple[Row, ...]) -> Experiment:
     on_points = all(arm.compute is not None for arm in arms)
     reads = tuple(name for name in CHOSEN if on_points or name not in FATIGUE)
 
-    def on(who: tuple[Individual, ...]) -> Callable[[Values], dict[str, float]]:
-        return lambda constants: _answers(protocol, rows, who, constants)
+    def on(who: tuple[Individual, ...], resolution: str) -> Callable[[Values], dict[str, float]]:
+        return lambda constants: _answers(protocol, rows, who, resolution, constants)
 
     if on_points:
-        return Experiment(protocol.name, reads, on(protocol.population.draw(protocol.quick)))
-    everybody = Experiment(f"{protocol.name}-population", reads, on(protocol.population.draw(protocol.full)))
-    return Experiment(protocol.name, reads, on((protocol.population.nominal,)), everybody)
+        return Experiment(protocol.name, reads, on(protocol.population.draw(protocol.quick), SLOPES))
+    everybody = Experiment(f"{protocol.name}-population", reads, on(protocol.population.draw(protocol.full), MEANS))
+    return Experiment(protocol.name, reads, on((protocol.population.nominal,), SLOPES), everybody)
 
 
 def _answers(
-    protocol: Protocol, rows: tuple[Row, ...], who: tuple[Individual, ...], constants: Values
+    protocol: Protocol, rows: tuple[Row, ...], who: tuple[Individual, ...], resolution: str, constants: Values
 ) -> dict[str, float]:
-    found = run_protocol(protocol, who, RESOLUTION, constants={CARD: dict(constants)})
+    found = run_protocol(protocol, who, resolution, constants={CARD: dict(constants)})
     answers: dict[str, float] = {}
     for row in rows:
         finding = judge(row, found)

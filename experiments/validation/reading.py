@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kyphos.experiments.next_fracture import FRACTURED
 from kyphos.experiments.outcomes import PLACES, SMALLEST_BASE_MM
 from kyphos.experiments.stages import waiting_times
 
@@ -69,13 +70,23 @@ def crush_and_retest(result: Result) -> dict[str, float]:
 
 
 def creep_tests(result: Result) -> dict[str, float]:
-    """Luo 2016: creep strain in the hour under load, in three states, at anterior and middle gauge, microstrain."""
+    """Luo 2016: creep strain in the hour under load, in three states, at anterior and middle gauge, microstrain.
+
+    A body that loses so much of a height in the hour that this is a fracture of its own (`FRACTURED`) has not stood
+    the test: it gave way (1, else 0) and has no creep strain (NaN); ``..._all_microstrain`` tells it all the same.
+    """
     found = {}
     for state in ("intact", "fractured", "treated"):
+        strains = {}
         for place in ("anterior", "middle"):
             before = _value(result, f"height_elastic_{state}_{place}_mm")
             after = _value(result, f"height_creep_{state}_{place}_mm")
-            found[f"creep_{state}_{place}_microstrain"] = MICRO * (before - after) / before
+            strains[place] = (before - after) / before
+        gave_way = max(strains.values()) >= FRACTURED.height_loss
+        found[f"creep_{state}_gave_way"] = float(gave_way)
+        for place, strain in strains.items():
+            found[f"creep_{state}_{place}_all_microstrain"] = MICRO * strain
+            found[f"creep_{state}_{place}_microstrain"] = np.nan if gave_way else MICRO * strain
     return found
 
 
