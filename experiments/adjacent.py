@@ -6,15 +6,15 @@ Definitions: section 2 of ``docs/physics.md``, and ``docs/segment.md``.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kyphos import fem, meshes
-from kyphos.errors import ConvergenceError
 from kyphos.units import MM3_PER_ML
 
-from .bench import Array, Bench
+from .bench import Array, Bench, look
 from .profiles import Profile, profiles
 from .wear import upper
 
@@ -22,49 +22,47 @@ ENDS = {"superior": -1.0, "inferior": 1.0}
 """Endplates, and the sense along the body's axis that leads into the bone."""
 
 
-def felt(bench: Bench) -> dict[str, float]:
-    """Everything about neighbours and discs in the present state, by outcome.
+@dataclass(frozen=True)
+class Felt:
+    """What one look at a segment tells: everything about neighbours and discs by outcome, and stress along lines."""
+
+    outcomes: dict[str, float]
+    profiles: tuple[Profile, ...]
+
+
+def felt(bench: Bench) -> Felt:
+    """What neighbours and discs feel in the present state.
 
     Raises
     ------
     ConvergenceError
         The state cannot be evaluated.
     """
-    evaluation, stress = _looked_at(bench)
+    evaluation = look(bench)
+    stress = fem.cauchy_stress(bench.structure.mesh, bench.state, evaluation.response.stress)
     elastic = evaluation.strain - bench.field.inelastic_strain(bench.state.history)
     energy = 0.5 * np.einsum("mqi,mqi->mq", evaluation.response.stress, elastic)
     found: dict[str, float] = {}
     for level in bench.neighbours:
-        ends = {end: _endplate(bench, f"{level}.{end}_endplate", stress, energy) for end in ENDS}
-        for end, values in ends.items():
-            bulge = {"bulge_mm": endplate_bulge_mm(bench, level, end)}
-            found |= {f"adjacent_{level}_{end}_endplate_{name}": value for name, value in (values | bulge).items()}
-        for name in ("von_mises_p99_mpa", "von_mises_max_mpa"):
-            found[f"adjacent_{level}_endplate_{name}"] = max(values[name] for values in ends.values())
-        found[f"adjacent_{level}_yielded_ml"] = yielded_ml(bench, level)
-        for place, gauge in bench.mesh.bodies[level].gauges.items():
-            found[f"adjacent_{level}_height_{place}_mm"] = meshes.gauge_height_mm(gauge, bench.points_mm)
+        found |= _neighbour(bench, level, stress, energy)
     found["kyphosis_deg"] = gained_kyphosis_deg(bench)
-    return found | disc_pressures(bench, evaluation)
+    found |= disc_pressures(bench, evaluation)
+    return Felt(found, profiles(bench.mesh, bench.structure.mesh.weight, stress))
 
 
-def stress_profiles(bench: Bench) -> tuple[Profile, ...]:
-    """Stress along the mid-sagittal line of discs and endplates in the present state.
-
-    Raises
-    ------
-    ConvergenceError
-        The state cannot be evaluated.
-    """
-    return profiles(bench.mesh, bench.structure.mesh.weight, _looked_at(bench)[1])
-
-
-def _looked_at(bench: Bench) -> tuple[fem.Evaluation, Array]:
-    """Evaluation of the present state, and its Cauchy stress (m, q, 6)."""
-    evaluation = bench.structure.evaluate(bench.state, tension_n=bench.load.tension_n)
-    if evaluation is None:
-        raise ConvergenceError("the segment cannot be looked at: its state cannot be evaluated")
-    return evaluation, fem.cauchy_stress(bench.structure.mesh, bench.state, evaluation.response.stress)
+def _neighbour(bench: Bench, level: str, stress: Array, energy: Array) -> dict[str, float]:
+    """One neighbour's endplates, crushed bone and heights; stress (m, q, 6) and elastic energy density (m, q)."""
+    found: dict[str, float] = {}
+    ends = {end: _endplate(bench, f"{level}.{end}_endplate", stress, energy) for end in ENDS}
+    for end, values in ends.items():
+        bulge = {"bulge_mm": endplate_bulge_mm(bench, level, end)}
+        found |= {f"adjacent_{level}_{end}_endplate_{name}": value for name, value in (values | bulge).items()}
+    for name in ("von_mises_p99_mpa", "von_mises_max_mpa"):
+        found[f"adjacent_{level}_endplate_{name}"] = max(values[name] for values in ends.values())
+    found[f"adjacent_{level}_yielded_ml"] = yielded_ml(bench, level)
+    for place, gauge in bench.mesh.bodies[level].gauges.items():
+        found[f"adjacent_{level}_height_{place}_mm"] = meshes.gauge_height_mm(gauge, bench.points_mm)
+    return found
 
 
 def _endplate(bench: Bench, region: str, stress: Array, energy: Array) -> dict[str, float]:

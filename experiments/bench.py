@@ -260,14 +260,46 @@ def current_force_n(bench: Bench) -> float:
     return evaluated(bench)[1]
 
 
-def evaluated(bench: Bench) -> tuple[fem.Evaluation, float]:
-    """A fresh evaluation of the present state, and its compression, N."""
+def look(bench: Bench) -> fem.Evaluation:
+    """A fresh evaluation of the present state; ConvergenceError if it has none (a cell is inverted)."""
     evaluation = bench.structure.evaluate(bench.state, tension_n=bench.load.tension_n)
     if evaluation is None:
-        raise ConvergenceError("the saved state cannot be evaluated")
+        raise ConvergenceError("the present state cannot be evaluated: a cell is inverted")
+    return evaluation
+
+
+def evaluated(bench: Bench) -> tuple[fem.Evaluation, float]:
+    """A fresh evaluation of the present state, and its compression, N; raises as `look`."""
+    evaluation = look(bench)
     if bench.path == FOLLOWER:
         return evaluation, float(bench.load.tension_n[0])
     return evaluation, -float(fem.reactions(bench.structure, evaluation, bench.state)[bench.axis])
+
+
+DROP = 0.03
+"""Fall below the first maximum of the compression that ends a test under rising load."""
+
+
+def to_maximum(
+    bench: Bench, start: fem.Load, end: fem.Load, controls: Controls, longest: float
+) -> Iterator[tuple[Bench, float]]:
+    """Bench and compression, N, after every step from one load to another, until the compression has fallen by `DROP`.
+
+    ``longest`` is the first and longest step, as a share of the way.
+
+    Raises
+    ------
+    ConvergenceError
+        No equilibrium.
+    """
+    largest_n, settings = 0.0, replace(controls.march, first=longest, largest=longest)
+    for step in fem.march(bench.structure, bench.state, start, end, controls.solver, settings):
+        bench = bench.after(step)
+        force_n = carried_n(bench, step.equilibrium)
+        yield bench, force_n
+        if force_n < (1.0 - DROP) * largest_n:
+            return
+        largest_n = max(largest_n, force_n)
 
 
 def to_force(bench: Bench, force_n: float, controls: Controls, locked: bool = False) -> Iterator[fem.Step]:

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kyphos import fem, meshes
-from kyphos.errors import ConvergenceError
 
-from .bench import Bench
+from .bench import Bench, look
 
 HISTORY = {
     "plastic_strain": "plastic_strain",
@@ -44,7 +43,7 @@ def stage_fields(bench: Bench) -> tuple[dict[str, NDArray[Any]], dict[str, NDArr
     ConvergenceError
         The state cannot be evaluated (a cell is inverted).
     """
-    evaluation, history = _evaluated(bench), bench.state.history
+    evaluation, history = look(bench), bench.state.history
     stress = _stress(bench, evaluation)
 
     def mean(values: NDArray[Any]) -> NDArray[Any]:
@@ -66,14 +65,7 @@ def stage_fields(bench: Bench) -> tuple[dict[str, NDArray[Any]], dict[str, NDArr
 
 def cell_stress(bench: Bench) -> NDArray[np.float64]:
     """Cauchy stress (m, 6), mean over each cell, MPa; ConvergenceError if the state cannot be evaluated."""
-    return _stress(bench, _evaluated(bench))
-
-
-def _evaluated(bench: Bench) -> fem.Evaluation:
-    evaluation = bench.structure.evaluate(bench.state)
-    if evaluation is None:
-        raise ConvergenceError("the fields of an inverted mesh cannot be saved")
-    return evaluation
+    return _stress(bench, look(bench))
 
 
 def _stress(bench: Bench, evaluation: fem.Evaluation) -> NDArray[np.float64]:

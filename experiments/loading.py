@@ -54,7 +54,7 @@ def looked_at(bench: Bench, cases: Mapping[str, LoadCase], controls: Controls) -
             loaded, told = _loaded(bench, case, controls)
         except ConvergenceError as error:
             raise error.told(f"load case {name!r} ({case.words}): {error}") from error
-        felt = {key: value for key, value in adjacent.felt(loaded).items() if adjacent.in_brief(key)}
+        felt = {key: value for key, value in adjacent.felt(loaded).outcomes.items() if adjacent.in_brief(key)}
         found |= {f"load_{name}_{key}": value for key, value in (felt | told).items()}
     return found
 

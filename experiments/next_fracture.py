@@ -15,16 +15,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kyphos import fem, meshes
+from kyphos import meshes
 from kyphos.errors import ConvergenceError
 
-from .bench import LINE, Array, Bench, Controls, carried_n, drive_load, last, on_path, spare_neighbours
+from .bench import DROP, LINE, Array, Bench, Controls, drive_load, last, on_path, spare_neighbours, to_maximum
 from .store import Outcome
 from .walk import Ended, Running, Solved
 
 THIRDS = {"depth": ("posterior", "middle", "anterior"), "height": ("inferior", "middle", "superior")}
-DROP = 0.03  # fall below the first maximum that ends a test under rising load
-STEPS_MM = (0.1, 0.1)  # first and longest step of the load point in such a test: discs take most of it
+STEP_MM = 0.1  # of the load point in a test under rising load: discs take most of it
 FARTHEST = 0.5  # of the treated body's height that the load point goes at most
 
 
@@ -237,16 +236,11 @@ def crushed(bench: Bench, strain: float, controls: Controls) -> Crushed:
         bench = replace(last(bench, on_path(bench, LINE, controls)), path=LINE)
     way_mm = FARTHEST * bench.body.height_mm
     start, end = (drive_load(bench, bench.approach_mm + way, locked=True) for way in (0.0, way_mm))
-    first, longest = (step / way_mm for step in STEPS_MM)
-    settings = replace(controls.march, first=first, largest=longest)
-    largest, now, fell, shrunk = 0.0, bench, False, dict.fromkeys(bench.mesh.bodies, 0.0)
-    for step in fem.march(bench.structure, bench.state, start, end, controls.solver, settings):
-        now = now.after(step)
-        force = carried_n(now, step.equilibrium)
-        fell = force < (1.0 - DROP) * largest
+    largest, force, now, shrunk = 0.0, 0.0, bench, dict.fromkeys(bench.mesh.bodies, 0.0)
+    for now, force in to_maximum(bench, start, end, controls, STEP_MM / way_mm):
         largest = max(largest, force)
         shrunk = {level: float(np.mean([*height_losses(now, level, bench).values()])) for level in shrunk}
-        if fell or max(shrunk.values()) > strain:
+        if max(shrunk.values()) > strain:
             break
     level = max(shrunk, key=lambda name: shrunk[name])
-    return Crushed(largest, level, damaged_place(now, level, bench), shrunk, fell)
+    return Crushed(largest, level, damaged_place(now, level, bench), shrunk, force < (1.0 - DROP) * largest)

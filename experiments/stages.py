@@ -34,6 +34,7 @@ from .bench import (
     on_path,
     spare_neighbours,
     to_force,
+    to_maximum,
     with_cavities,
 )
 from .walk import Ended, Running, Solved, passed
@@ -275,9 +276,9 @@ def _test(stage: plan.MeasureStage, bench: Bench, controls: Controls) -> Running
         outcomes |= dict(curve[name] for name in curve if name in stage.record)
     if "adjacent" in stage.record:
         assert stage.adjacent_n is not None, "the stage has checked this"
-        looked_at = last(bench, to_force(bench, stage.adjacent_n, controls))
-        outcomes |= adjacent.felt(looked_at)
-        ended = replace(ended, profiles=adjacent.stress_profiles(looked_at))
+        felt = adjacent.felt(last(bench, to_force(bench, stage.adjacent_n, controls)))
+        outcomes |= felt.outcomes
+        ended = replace(ended, profiles=felt.profiles)
     outcomes |= loading.looked_at(bench, stage.load_case or {}, controls)
     return replace(ended, outcomes=outcomes)
 
@@ -293,14 +294,10 @@ def _strength(stage: plan.MeasureStage, bench: Bench, controls: Controls) -> tup
     """First maximum of the compression, or the largest up to the named strain, N; steepest step before it, N/mm."""
     far = bench.approach_mm + stage.strength_strain * bench.body.height_mm
     start, end = drive_load(bench, bench.approach_mm, locked=True), drive_load(bench, far, locked=True)
-    settings = replace(controls.march, first=1.0 / STRENGTH_STEPS, largest=1.0 / STRENGTH_STEPS)
     largest, slope, force = 0.0, 0.0, current_force_n(bench)
-    for step in fem.march(bench.structure, bench.state, start, end, controls.solver, settings):
-        now, before = bench.after(step), (bench.approach_mm, force)
-        bench, force = now, carried_n(now, step.equilibrium)
-        if force < (1.0 - next_fracture.DROP) * largest:
-            break
-        largest, slope = max(largest, force), max(slope, (force - before[1]) / (bench.approach_mm - before[0]))
+    for now, now_n in to_maximum(bench, start, end, controls, 1.0 / STRENGTH_STEPS):
+        largest, slope = max(largest, now_n), max(slope, (now_n - force) / (now.approach_mm - bench.approach_mm))
+        bench, force = now, now_n
     return largest, slope
 
 

@@ -152,7 +152,7 @@ def test_a_follower_presses_the_discs_and_loads_no_support(standing):
     lower = standing.structure.platen_slice("inferior_platen")
     supported = fem.reactions(standing.structure, evaluation, standing.state)[lower][2]
     assert abs(supported) < 0.5
-    pressure = felt(standing)["disc_T12_L1_pressure_mpa"]
+    pressure = felt(standing).outcomes["disc_T12_L1_pressure_mpa"]
     assert 1.2 < pressure * AREA_MM2 / 500.0 < 1.7  # 1.3-1.5 force/area is the usual ratio (docs/disc.md)
 
 
@@ -160,7 +160,7 @@ def test_paths_press_alike_and_change_over_without_a_loss(standing, work, walk):
     by_line = walk(LoadStage(force_n=500.0), standing)
     assert by_line.bench.path == "line"
     assert not by_line.bench.load.tension_n.any()
-    pressures = [felt(bench)["disc_T12_L1_pressure_mpa"] for bench in (standing, by_line.bench)]
+    pressures = [felt(bench).outcomes["disc_T12_L1_pressure_mpa"] for bench in (standing, by_line.bench)]
     assert pressures[1] == pytest.approx(pressures[0], rel=0.05)
 
 
@@ -168,7 +168,7 @@ def test_a_checkpoint_keeps_path_and_tension(standing, work):
     again = unpack(*pack(standing), work._bench)
     assert again.path == "follower"
     np.testing.assert_array_equal(again.load.tension_n, [500.0])
-    assert felt(again) == felt(standing)
+    assert felt(again).outcomes == felt(standing).outcomes
 
 
 # --- fracture
@@ -191,12 +191,12 @@ def test_the_neighbour_is_itself_again_after_unloading(fractured, work):
 
 def test_sparing_changes_no_stress(standing):
     spared = spare_neighbours(standing, True)
-    assert felt(spared) == pytest.approx(felt(standing), rel=1e-9)
+    assert felt(spared).outcomes == pytest.approx(felt(standing).outcomes, rel=1e-9)
 
 
 def test_a_neighbour_that_may_crush_does(work, walk, crushed):
     free = walk(FractureStage(anterior_height_loss=0.02, neighbours="crush"), work._bench).bench
-    assert felt(free)["adjacent_T12_yielded_ml"] > felt(crushed)["adjacent_T12_yielded_ml"] == 0.0
+    assert felt(free).outcomes["adjacent_T12_yielded_ml"] > felt(crushed).outcomes["adjacent_T12_yielded_ml"] == 0.0
 
 
 def test_a_fracture_takes_pressure_from_the_disc(work, walk, fractured):
@@ -217,7 +217,7 @@ def test_a_measurement_harms_nothing(fractured, walk):
 
 
 def test_stress_in_an_endplate_is_of_the_order_of_the_pressure_on_it(standing):
-    found = felt(standing)
+    found = felt(standing).outcomes
     p99, most = (found[f"adjacent_T12_endplate_von_mises_{name}_mpa"] for name in ("p99", "max"))
     assert found["disc_T12_L1_pressure_mpa"] < p99 <= most < 50.0
     assert found["adjacent_T12_inferior_endplate_min_principal_p01_mpa"] < 0.0
