@@ -106,6 +106,13 @@ class Layout:
         """Most blocks in a row."""
         return int(np.diff(self.begin).max())
 
+    @cached_property
+    def coarse_free(self) -> Ids:
+        """(c,) of the six motions of every aggregate those that move it: a node alone does not turn."""
+        moves = np.ones((self.member_start.size - 1, 6), dtype=bool)
+        moves[np.diff(self.member_start) == 1, 3:] = False
+        return np.flatnonzero(moves)
+
 
 def build_layout(matrix: BorderedMatrix) -> Layout:
     """Order the nodes of a system and gather them in clusters and aggregates, by the couplings in ``matrix``."""
@@ -254,6 +261,7 @@ class Cycle:
         if self._links is not None:
             weights = sp.csr_array(self._rigid_motions().T @ self._links.weights)
             coarse = sp.csc_array(coarse + Coupling(weights, self._links.stiffness).tocsr())
+        coarse = coarse[at.coarse_free][:, at.coarse_free]
         coarse = sp.csc_array(0.5 * (coarse + coarse.T))  # as good, and cheaper to factorise
         diagonal = np.abs(coarse.diagonal())
         spring = sp.csc_array(sp.diags_array(np.where(diagonal > 0.0, 1e-9 * diagonal, 1.0)))
@@ -305,7 +313,8 @@ class Cycle:
             self._rest -= self._links @ change
         blocks.restrict(at.of, self._arm, self._rest, self._coarse)
         assert self._factor is not None
-        blocks.prolong(at.of, self._arm, at.held, self._factor.apply(self._coarse), x)
+        self._coarse[at.coarse_free] = self._factor.apply(self._coarse[at.coarse_free])  # the others are zero anyway
+        blocks.prolong(at.of, self._arm, at.held, self._coarse, x)
         for _ in range(self.sweeps):
             self._load_with_links(given)
             for slabs in at.colours[::-1]:

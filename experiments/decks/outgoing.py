@@ -170,6 +170,25 @@ def turned_stiffness(stiffness_mpa: Array, axes: Array) -> Array:
     return np.asarray(turned[:, i[:, None], j[:, None], i, j])
 
 
+def stiffness_of(model: LinearModel, cells: Ids | None = None) -> Array:
+    """Stiffness (k, 6, 6), xx yy zz xy yz xz in the global axes, MPa, of some cells (k,) of a model; None: of all."""
+    constants = model.constants if cells is None else model.constants[cells]
+    compliance = np.zeros((len(constants), 6, 6))
+    moduli, ratios = np.delete(constants, RATIOS, axis=1), constants[:, RATIOS]
+    for modulus, (i, j) in zip(moduli.T, _ORDER[:3] + _ORDER[6:], strict=True):
+        compliance[:, i, j] = 1.0 / modulus
+    for ratio, (i, j) in zip(ratios.T, _ORDER[3:6], strict=True):
+        compliance[:, i, j] = compliance[:, j, i] = -ratio * compliance[:, i, i]
+    stiffness: Array = np.asarray(np.linalg.inv(compliance), dtype=np.float64)
+    if model.axes is not None:
+        stiffness = turned_stiffness(stiffness, model.axes if cells is None else model.axes[cells])
+    tangent_of = np.full(len(model.cells), -1)
+    tangent_of[model.tangent_cells] = np.arange(len(model.tangent_cells))
+    own = tangent_of if cells is None else tangent_of[cells]
+    stiffness[own >= 0] = model.tangents[own[own >= 0]]
+    return stiffness
+
+
 def isotropic_constants(young_mpa: Array, poisson_ratio: float) -> Array:
     """Engineering constants (m, 9) of isotropic cells with moduli (m,)."""
     shear = young_mpa / (2.0 * (1.0 + poisson_ratio))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from kyphos.fem import FORMULATIONS, voxel
 
 from .outgoing import Array, Ids, LinearModel, Section, deck_name, face_labels, sections
+from .volumes import with_volume_springs
 
 PER_LINE = 16
 DENSITIES_PER_LINE = 10
@@ -24,14 +25,15 @@ ALL, REFERENCES, GLOBAL_AXES, STRETCHES = "all_elements", "reference_nodes", "gl
 def write_inp(path: Path, model: LinearModel) -> None:
     """Write a deck that CalculiX runs as it is, in keywords that Abaqus has too.
 
-    Hexahedra become C3D8 or C3D8I (see ``HEX_KINDS``), tetrahedra C3D10. Node and element numbers are ours from 1; each
-    platen adds a reference node, and so does each spring, the last ones.
+    Hexahedra become C3D8 or C3D8I (see ``HEX_KINDS``; those of discs with springs, see ``volumes``), tetrahedra C3D10.
+    Node and element numbers are ours from 1; each platen adds a reference node, and so does each spring, the last ones.
 
     Raises
     ------
     InputError
         A face set that does not lie on the outside of its cells.
     """
+    model = with_volume_springs(model)
     parts = sections(model)
     with path.open("w", encoding="ascii", errors="replace", newline="\n") as file:
         for block in (

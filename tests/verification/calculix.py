@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from shapes import Batch
 
 from kyphos import fem
-from kyphos.experiments.decks.outgoing import LinearModel, turned_stiffness
+from kyphos.experiments.decks.outgoing import LinearModel, stiffness_of
 from kyphos.fem import voxel
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -42,27 +42,6 @@ class Orthotropic:
         tangent = np.ascontiguousarray(np.repeat(self.stiffness_mpa[:, None], strain.shape[1], axis=1))
         stress = np.einsum("mqij,mqj->mqi", tangent, strain)
         return Batch(stress, tangent, state, np.zeros(strain.shape[:2], dtype=np.int8))
-
-
-def stiffness_of(model: LinearModel) -> np.ndarray:
-    """(m, 6, 6) in global axes."""
-    e1, e2, e3, nu12, nu13, nu23, g12, g13, g23 = model.constants.T
-    zero = np.zeros_like(e1)
-    compliance = np.array(
-        [
-            [1 / e1, -nu12 / e1, -nu13 / e1, zero, zero, zero],
-            [-nu12 / e1, 1 / e2, -nu23 / e2, zero, zero, zero],
-            [-nu13 / e1, -nu23 / e2, 1 / e3, zero, zero, zero],
-            [zero, zero, zero, 1 / g12, zero, zero],
-            [zero, zero, zero, zero, 1 / g23, zero],
-            [zero, zero, zero, zero, zero, 1 / g13],
-        ]
-    )
-    stiffness = np.linalg.inv(np.moveaxis(compliance, 2, 0))
-    if model.axes is not None:
-        stiffness = turned_stiffness(stiffness, model.axes)
-    stiffness[model.tangent_cells] = model.tangents
-    return stiffness
 
 
 def by_kyphos(model: LinearModel) -> Answer:
@@ -130,7 +109,8 @@ def by_calculix(deck: Path, model: LinearModel) -> Answer:
     assert "Job finished" in done.stdout, done.stdout[-2000:]
     assert "*WARNING" not in done.stdout, done.stdout
     blocks = printed(deck.with_suffix(".dat").read_text())
-    stress = next(values for title, values in blocks if title.startswith("stresses"))[:, 2:8]
+    stress = next(values for title, values in blocks if title.startswith("stresses"))
+    stress = stress[np.argsort(stress[:, 0], kind="stable"), 2:8]  # a set of several element types is printed by type
     if model.platens:
         moved = next(values for title, values in blocks if title.startswith("displacements"))
         stiffness = model.platens[0].load[2] / moved[0, 3]

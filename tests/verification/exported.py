@@ -41,6 +41,11 @@ def segment(size_mm: float) -> LinearModel:
     return specimen_of(read_study("segment-kyphoplasty", [f"mesh.element_size_mm={size_mm}"])).model
 
 
+def stood_on(size_mm: float) -> LinearModel:
+    """T12-L1-L2 under its preload."""
+    return specimen_of(read_study("segment-kyphoplasty", [f"mesh.element_size_mm={size_mm}"]), "intact").model
+
+
 def bent_unit(size_mm: float) -> LinearModel:
     """Two levels bent forwards: taut fibres, ligaments that pull."""
     with TemporaryDirectory() as folder:
