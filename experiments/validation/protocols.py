@@ -94,6 +94,7 @@ class Observables:
 class Protocol:
     """A published experiment: population, arms, and how many specimens a quick and a full book take.
 
+    Full: as many as the paper had where it tells and they are affordable, so that means scatter no more than its own.
     ``derive`` adds observables that need several arms or all specimens.
     """
 
@@ -170,12 +171,14 @@ _ALL = (
         ELDERLY,
         (Arm("", "luo-2016", reading.creep_tests, curves=reading.creep_curves),),
         derive=derived.creep_ratios,
+        full=28,
     ),
     Protocol(
         "luo-2009",
         "Compressive and bending stiffness before and after a fracture by overload; one vertebra instead of two",
         ELDERLY,
         (Arm("", "luo-2009", reading.fracture_effect),),
+        full=19,
     ),
     Protocol(
         "luo-2009-unit",
@@ -198,6 +201,7 @@ _ALL = (
         "L3 compressed by 25 %, left unloaded for 30 minutes, tested to failure again",
         replace(ELDERLY, levels=("L3",)),
         (Arm("", "wegrzyn-2011", reading.crush_and_retest),),
+        full=21,
     ),
     Protocol(
         "kim-2011",
@@ -213,7 +217,7 @@ _ALL = (
         ELDERLY,
         (Arm(compute=points.core_life),),
         quick=6,
-        full=24,
+        full=35,
     ),
     Protocol(
         "rotter-2010",
@@ -223,6 +227,7 @@ _ALL = (
             Arm("", "rotter-2010", reading.deflation),
             Arm("stent", "rotter-2010-stent", reading.deflation),
         ),
+        full=12,
     ),
     Protocol(
         "belkoff-2001",
