@@ -127,9 +127,10 @@ def row_of(stage: str, solved: Solved) -> HistoryRow:
 
 
 def solver_facts(now: fem.SolverRecord, before: fem.SolverRecord) -> dict[str, Any]:
-    """What a stage's linear solver has done, for the manifest."""
+    """What a stage's linear solver, reset at its beginning, has done, for the manifest."""
     return {
         "linear_solves": now.solves - before.solves,
         "factorisations": now.factorisations - before.factorisations,
         "krylov_iterations": now.krylov_iterations - before.krylov_iterations,
+        "most_krylov_iterations": now.most_iterations,
     }

@@ -42,11 +42,12 @@ vertebra-like block, 6e7 for a stiff inclusion held by a void of 1e-6 MPa, above
 
 @dataclass(frozen=True, slots=True)
 class SolverRecord:
-    """What a solver has done since it was made; ``reset`` does not clear it.
+    """What a solver has done since it was made; ``reset`` clears ``most_iterations`` only.
 
     ``solves`` and ``krylov_iterations`` count right-hand sides and preconditioned matrix products,
     ``factorisations`` numeric factorisations, ``analyses`` orderings of a new sparsity pattern;
-    ``factor_s`` is the part of ``wall_s`` spent on the last two. ``notes`` tell what did not go as meant, such as
+    ``factor_s`` is the part of ``wall_s`` spent on the last two. ``most_iterations`` is the largest number that one
+    right-hand side took since the last ``reset``. ``notes`` tell what did not go as meant, such as
     systems that an iterative solver had to leave to a direct one.
     """
 
@@ -54,13 +55,19 @@ class SolverRecord:
     factorisations: int = 0
     analyses: int = 0
     krylov_iterations: int = 0
+    most_iterations: int = 0
     factor_s: float = 0.0
     wall_s: float = 0.0
     notes: tuple[str, ...] = ()
 
+    def after(self, iterations: int) -> SolverRecord:
+        """The record once a right-hand side is done, before which there were so many ``krylov_iterations``."""
+        return replace(self, most_iterations=max(self.most_iterations, self.krylov_iterations - iterations))
+
     def __add__(self, other: SolverRecord) -> SolverRecord:
         """What two solvers did together."""
-        return SolverRecord(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        both = SolverRecord(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        return replace(both, most_iterations=max(self.most_iterations, other.most_iterations))
 
 
 class Convertible(Protocol):
@@ -399,6 +406,7 @@ class LaggedDirectSolver:
         """Forget all earlier matrices; the counters stay."""
         self._factory.forget()
         self._factor = None
+        self._record = replace(self._record, most_iterations=0)
 
     def solve(self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8, enough: float = 0.0) -> Floats:
         """Solve ``matrix`` (n, n) x = ``rhs`` (n,) or (n, k), with ``|rhs - A x| <= rtol |rhs|`` per column.
@@ -426,7 +434,7 @@ class LaggedDirectSolver:
         return solution.reshape(rhs.shape)
 
     def _solve_one(self, matrix: SparseMatrix, rhs: Floats, rtol: float, enough: float) -> Floats:
-        fresh = self._factor is None or self._factor.size != rhs.size
+        fresh, before = self._factor is None or self._factor.size != rhs.size, self._record.krylov_iterations
         result = self._attempt(matrix, rhs, rtol, renew=fresh)
         if result.residual > rtol and not fresh:
             result = self._attempt(matrix, rhs, rtol, renew=True)
@@ -439,6 +447,7 @@ class LaggedDirectSolver:
             )
         self._judge(result.iterations)
         self._count(solves=1)
+        self._record = self._record.after(before)
         return result.x
 
     def _attempt(self, matrix: SparseMatrix, rhs: Floats, rtol: float, renew: bool) -> KrylovResult:

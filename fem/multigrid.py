@@ -430,6 +430,7 @@ class MultigridSolver:
         self._factory.forget()
         self._direct.reset()
         self._system = self._cycle = None
+        self._record = replace(self._record, most_iterations=0)
 
     def solve(self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8, enough: float = 0.0) -> Floats:
         """Solve ``matrix`` (n, n) x = ``rhs`` (n,) or (n, k), with ``|rhs - A x| <= rtol |rhs|`` per column.
@@ -457,7 +458,9 @@ class MultigridSolver:
         return solution.reshape(rhs.shape)
 
     def _solve_one(self, matrix: BorderedMatrix, rhs: Floats, rtol: float, enough: float) -> Floats:
+        before = self._record.krylov_iterations
         result, trouble = self._iterate(matrix, rhs, rtol, enough)
+        self._record = self._record.after(before)
         if result is None or not result.residual <= max(rtol, enough):
             self._cycle = None
             self._count(notes=(f"{rhs.size:,} unknowns solved directly: {trouble}",))

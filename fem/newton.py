@@ -28,6 +28,7 @@ Array = NDArray[np.float64]
 _PATIENCE = 14  # iterations that may pass without halving the residual
 _SHARES = (1.0, 0.5, 0.25, 0.1)  # of a step that are tried before damping
 _SMALL = 0.5  # smaller shares are tried only while cells invert
+_CREEPING = 0.1  # of a step: where the residual turns before that, as cracks close, damping goes on and shares do not
 _OVERSHOOT = 0.5  # of the work along a step that may push back at its end
 _DAMPING = 0.02  # share of the elastic stiffness that is added when steps fail
 _STIFFER, _LIGHTER = 4.0, 0.125
@@ -294,6 +295,8 @@ def _search(problem: _Problem, trial: _Trial, step: Array) -> tuple[float, _Tria
     for tried in _SHARES:
         if tried < _SMALL and not inverted:
             break
+        if tried == _SMALL and turning < _CREEPING:
+            continue
         share = turning if tried == _SMALL else tried
         moved = problem.after(trial, share * step)
         inverted = moved is None

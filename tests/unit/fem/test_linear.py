@@ -128,7 +128,10 @@ def test_lagged_solver_keeps_a_factorisation_while_it_serves():
     record = solver.record
     assert record.factorisations == 1
     assert 6 < record.krylov_iterations < 6 * 8
+    assert record.krylov_iterations / 6 < record.most_iterations <= 8
     assert 0.0 < record.factor_s < record.wall_s
+    solver.reset()
+    assert (solver.record.most_iterations, solver.record.krylov_iterations) == (0, record.krylov_iterations)
 
 
 def test_lagged_solver_renews_a_factorisation_that_is_of_no_use():
