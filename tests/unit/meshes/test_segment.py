@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
 from kyphos import meshes
 from kyphos.errors import DataError, MeshError
@@ -264,14 +265,20 @@ def test_link_points_follow_any_rigid_motion(three):
             assert np.isin(ids, bones).all()
 
 
-def test_random_segments_pass_the_gate():
-    """A sample of the three hundred that benchmarks/segment_quality.py runs."""
-    rng = np.random.default_rng(11)
-    for number in range(7):
+@pytest.mark.parametrize(
+    ("count", "element_size_mm"), [(35, 5.0), pytest.param(300, 2.0, marks=pytest.mark.validation)]
+)
+def test_random_segments_pass_the_gate(count, element_size_mm):
+    """Every number of levels in turn; benchmarks/segment_quality.py tells more of them."""
+    rng = np.random.default_rng(2025)
+    for number in range(count):
         drawn = meshes.random_segment(1 + number % 7, "female" if number % 2 else "male", rng)
-        mesh = meshes.segment_mesh(*drawn, element_size_mm=4.0)
-        assert meshes.scaled_jacobian(mesh).min() > 0.4
-        assert (meshes.cell_volumes_mm3(mesh.points_mm, mesh.cells) > 0).all()
+        mesh = meshes.segment_mesh(*drawn, element_size_mm=element_size_mm, seed=number)
+        assert meshes.scaled_jacobian(mesh).min() > 0.4, number
+        assert (meshes.cell_volumes_mm3(mesh.points_mm, mesh.cells) > 0).all(), number
+        assert not cKDTree(mesh.points_mm).query_pairs(1e-3), f"{number}: nodes in one place"
+        assert np.unique(mesh.cells).size == len(mesh.points_mm), f"{number}: nodes of no cell"
+        skin_of(mesh.cells)
 
 
 def test_a_segment_survives_the_disk(three, tmp_path):
