@@ -72,16 +72,22 @@ def bench_after(run_folder, untouched) -> Callable[[str], Bench]:
 @pytest.fixture(scope="session")
 def walk(controls) -> Callable[[Stage, Bench], tuple[list[Solved], Ended]]:
     """Walk one stage; return its equilibria and its end."""
+    return lambda stage, bench: _walked(stage, bench, controls)
 
-    def walk(stage: Stage, bench: Bench) -> tuple[list[Solved], Ended]:
-        running, solved = run_stage(stage, bench, controls), []
-        while True:
-            try:
-                solved.append(next(running))
-            except StopIteration as stop:
-                return solved, stop.value
 
-    return walk
+@pytest.fixture(scope="module")
+def ended(work) -> Callable[[Stage, Bench], Ended]:
+    """Walk one stage as the module's own ``work`` would; return its end."""
+    return lambda stage, bench: _walked(stage, bench, work._controls)[1]
+
+
+def _walked(stage: Stage, bench: Bench, controls: Controls) -> tuple[list[Solved], Ended]:
+    running, solved = run_stage(stage, bench, controls), []
+    while True:
+        try:
+            solved.append(next(running))
+        except StopIteration as stop:
+            return solved, stop.value
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], dict]:

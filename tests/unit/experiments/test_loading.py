@@ -17,7 +17,6 @@ from kyphos.experiments.loading import _balanced, _loaded, looked_at, top_motion
 from kyphos.experiments.plan import FractureStage, MeasureStage, UnloadStage
 from kyphos.experiments.run import BodyWork
 from kyphos.experiments.spec import to_toml
-from kyphos.experiments.stages import run_stage
 from kyphos.experiments.tables import LoadCase
 
 PAIR = ('specimen.levels=["T12","L1"]', "specimen.treated=L1", "mesh.element_size_mm=6", "solver.threads=1")
@@ -29,19 +28,10 @@ def work() -> BodyWork:
     return BodyWork(read_study("kyphoplasty-pmma-L1", PAIR))
 
 
-def walked(work, stage, bench):
-    running = run_stage(stage, bench, work._controls)
-    while True:
-        try:
-            next(running)
-        except StopIteration as stop:
-            return stop.value
-
-
 @pytest.fixture(scope="module")
-def fractured(work):
-    crushed = walked(work, FractureStage(anterior_height_loss=0.12), work._bench).bench
-    return walked(work, UnloadStage(force_n=100.0, offset_anterior_mm=10.0), crushed).bench
+def fractured(work, ended):
+    crushed = ended(FractureStage(anterior_height_loss=0.12), work._bench).bench
+    return ended(UnloadStage(force_n=100.0, offset_anterior_mm=10.0), crushed).bench
 
 
 @pytest.fixture(scope="module")
@@ -179,9 +169,9 @@ def test_kyphosis_is_that_of_a_turned_endplate(work):
     assert gained_kyphosis_deg(replace(bench, state=state)) == pytest.approx(4.0, abs=0.05)
 
 
-def test_looking_harms_nothing(work):
+def test_looking_harms_nothing(work, ended):
     stage = MeasureStage(force_n=100.0, record=())
-    plain = walked(work, stage, work._bench).bench
-    looked = walked(work, MeasureStage(force_n=100.0, record=(), load_cases=("standing",)), work._bench)
+    plain = ended(stage, work._bench).bench
+    looked = ended(MeasureStage(force_n=100.0, record=(), load_cases=("standing",)), work._bench)
     np.testing.assert_array_equal(looked.bench.state.displacement_mm, plain.state.displacement_mm)
     assert "load_standing_disc_T12_L1_pressure_mpa" in looked.outcomes

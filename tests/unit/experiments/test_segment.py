@@ -20,7 +20,6 @@ from kyphos.experiments.outcomes import felt_after
 from kyphos.experiments.plan import CementStage, FractureStage, LoadStage, MeasureStage, UnloadStage
 from kyphos.experiments.run import BodyWork
 from kyphos.experiments.specimen import build_mesh
-from kyphos.experiments.stages import run_stage
 from kyphos.experiments.store import Outcome
 
 PAIR = ('specimen.levels=["T12","L1"]', "specimen.treated=L1", "mesh.element_size_mm=6", "solver.threads=1")
@@ -33,34 +32,19 @@ def work() -> BodyWork:
 
 
 @pytest.fixture(scope="module")
-def walk(work):
-    """Walk a stage; what it ends with."""
-
-    def walked(stage, bench):
-        running = run_stage(stage, bench, work._controls)
-        while True:
-            try:
-                next(running)
-            except StopIteration as stop:
-                return stop.value
-
-    return walked
-
-
-@pytest.fixture(scope="module")
-def standing(work, walk):
+def standing(work, ended):
     """Under 500 N of follower load, untouched so far."""
-    return walk(LoadStage(force_n=500.0, path="follower"), work._bench).bench
+    return ended(LoadStage(force_n=500.0, path="follower"), work._bench).bench
 
 
 @pytest.fixture(scope="module")
-def crushed(work, walk):
-    return walk(FractureStage(anterior_height_loss=0.06), work._bench).bench
+def crushed(work, ended):
+    return ended(FractureStage(anterior_height_loss=0.06), work._bench).bench
 
 
 @pytest.fixture(scope="module")
-def fractured(crushed, walk):
-    return walk(UnloadStage(force_n=100.0, offset_anterior_mm=10.0), crushed).bench
+def fractured(crushed, ended):
+    return ended(UnloadStage(force_n=100.0, offset_anterior_mm=10.0), crushed).bench
 
 
 def losses(bench) -> dict[str, float]:
@@ -156,8 +140,8 @@ def test_a_follower_presses_the_discs_and_loads_no_support(standing):
     assert 1.2 < pressure * AREA_MM2 / 500.0 < 1.7  # 1.3-1.5 force/area is the usual ratio (docs/disc.md)
 
 
-def test_paths_press_alike_and_change_over_without_a_loss(standing, work, walk):
-    by_line = walk(LoadStage(force_n=500.0), standing)
+def test_paths_press_alike_and_change_over_without_a_loss(standing, work, ended):
+    by_line = ended(LoadStage(force_n=500.0), standing)
     assert by_line.bench.path == "line"
     assert not by_line.bench.load.tension_n.any()
     pressures = [felt(bench).outcomes["disc_T12_L1_pressure_mpa"] for bench in (standing, by_line.bench)]
@@ -194,24 +178,24 @@ def test_sparing_changes_no_stress(standing):
     assert felt(spared).outcomes == pytest.approx(felt(standing).outcomes, rel=1e-9)
 
 
-def test_a_neighbour_that_may_crush_does(work, walk, crushed):
-    free = walk(FractureStage(anterior_height_loss=0.02, neighbours="crush"), work._bench).bench
+def test_a_neighbour_that_may_crush_does(work, ended, crushed):
+    free = ended(FractureStage(anterior_height_loss=0.02, neighbours="crush"), work._bench).bench
     assert felt(free).outcomes["adjacent_T12_yielded_ml"] > felt(crushed).outcomes["adjacent_T12_yielded_ml"] == 0.0
 
 
-def test_a_fracture_takes_pressure_from_the_disc(work, walk, fractured):
+def test_a_fracture_takes_pressure_from_the_disc(work, ended, fractured):
     """-59 to -85 % in cadavers with fractured endplates (Luo 2009); here a small wedge: sign and order."""
     test = MeasureStage(record=("adjacent",), adjacent_n=500.0)
-    before, after = (walk(test, bench).outcomes["disc_T12_L1_pressure_mpa"] for bench in (work._bench, fractured))
+    before, after = (ended(test, bench).outcomes["disc_T12_L1_pressure_mpa"] for bench in (work._bench, fractured))
     assert -1.0 < after / before - 1.0 < -0.3
 
 
 # --- what is felt
 
 
-def test_a_measurement_harms_nothing(fractured, walk):
-    looked_at = walk(MeasureStage(force_n=100.0, record=("adjacent",), adjacent_n=500.0), fractured).bench
-    left_alone = walk(MeasureStage(force_n=100.0, record=()), fractured).bench
+def test_a_measurement_harms_nothing(fractured, ended):
+    looked_at = ended(MeasureStage(force_n=100.0, record=("adjacent",), adjacent_n=500.0), fractured).bench
+    left_alone = ended(MeasureStage(force_n=100.0, record=()), fractured).bench
     np.testing.assert_array_equal(looked_at.state.displacement_mm, left_alone.state.displacement_mm)
     np.testing.assert_array_equal(looked_at.state.history, left_alone.state.history)
 
