@@ -8,7 +8,7 @@ cycle number, where primary creep is a straight line.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import log1p
 
 import numpy as np
@@ -22,6 +22,7 @@ from .structure import Array, Load, State, Structure
 
 _REFUSED = 2.0  # times the tolerance
 _SUDDEN = 0.5  # of the error of a refused jump: a shorter one that keeps more is no better
+_PART = 0.25  # of one cycle's time, where the whole cannot be reached at once
 RESTS = 2  # equilibria at the first peak before time begins to count
 
 
@@ -122,7 +123,10 @@ def _direct(
         top = settle(structure, state, valley, peak, solver, settings.march).equilibrium
         if cycle == 1:
             top = _rested(structure, top, peak, solver, settings)
-        held = solve_equilibrium(structure, top.state, peak, solver, settings.march.newton, seconds, 1.0)
+        try:
+            held = solve_equilibrium(structure, top.state, peak, solver, settings.march.newton, seconds, 1.0)
+        except ConvergenceError:
+            held = _in_parts(structure, top.state, peak, seconds, solver, settings)
         bottom = settle(structure, held.state, peak, valley, solver, settings.march).equilibrium
         state, equilibria = bottom.state, equilibria + 3
         yield CycleState(cycle, held, bottom, equilibria, 0.0)
@@ -135,6 +139,15 @@ def _rested(
     for _ in range(RESTS):
         found = solve_equilibrium(structure, found.state, load, solver, settings.march.newton)
     return found
+
+
+def _in_parts(
+    structure: Structure, state: State, peak: Load, seconds: float, solver: LinearSolver, settings: CycleSettings
+) -> Equilibrium:
+    """The equilibrium at the end of one cycle's time under load, sought in parts of that time."""
+    parts = replace(settings.march, first=_PART)
+    *_, last = march(structure, state, peak, peak, solver, parts, duration_s=seconds, cycles=1.0)
+    return last.equilibrium
 
 
 def _jump(
@@ -162,10 +175,10 @@ def _jump(
                 structure, found.state, peak, solver, settings.march.newton, jump * seconds, float(jump), guess=guess
             )
         except ConvergenceError:
-            if jump == 1:
-                raise
-            wanted = max(jump // 4, 1)
-            continue
+            if jump > 1:
+                wanted = max(jump // 4, 1)
+                continue
+            new = _in_parts(structure, found.state, peak, seconds, solver, settings)
         moved, growth = (structure.coordinates(new.state) - structure.coordinates(e.state) for e in (found, start))
         error = 0.0 if rate is None else _relative(0.5 * (moved - length * rate)[nodal], growth[nodal])
         if _REFUSED * settings.tolerance < error < _SUDDEN * refused and jump > 1:

@@ -51,6 +51,15 @@ class Brittle(LogCreep):
         return replace(response, status=(response.state[..., 6] > 60.0).astype(np.int8))
 
 
+@dataclass(frozen=True)
+class Hasty(LogCreep):
+    """Cannot be evaluated for steps of time longer than 0.2 s."""
+
+    def update(self, strain, state, dt_s, cycles):
+        response = super().update(strain, state, dt_s, cycles)
+        return replace(response, status=np.full_like(response.status, dt_s > 0.2))
+
+
 def column(law=None):
     """A block pushed down by a platen: structure, state under the valley load, valley and peak."""
     points, cells = block((2.0, 2.0, 4.0), (1, 1, 2))
@@ -73,8 +82,8 @@ def column(law=None):
     return structure, begun.equilibrium.state, valley, peak
 
 
-def run(method, count, **settings):
-    structure, state, valley, peak = column()
+def run(method, count, law=None, **settings):
+    structure, state, valley, peak = column(law)
     chosen = CycleSettings(method=method, march=SETTINGS, **settings)
     return list(run_cycles(structure, state, valley, peak, count, 1.0, DirectSolver(), chosen))
 
@@ -95,6 +104,13 @@ def test_creep_under_cycles_follows_the_formula(method):
     assert states[-1].valley is not None
     # finite strain costs 1.5 times the strain of 2e-4; the law itself is integrated exactly
     assert shortening(states[-1]) == pytest.approx(expected(60), rel=5e-4)
+
+
+@pytest.mark.parametrize("method", ["direct", "jump"])
+def test_a_cycle_that_cannot_be_solved_at_once_is_solved_in_parts(method):
+    states = run(method, 3, Hasty(YOUNG, 0.0))
+    assert [s.cycle for s in states] == [1, 2, 3]
+    assert shortening(states[-1]) == pytest.approx(expected(3), rel=5e-4)
 
 
 def test_jump_and_direct_agree_and_the_jump_is_cheap():
