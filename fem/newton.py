@@ -20,7 +20,7 @@ from kyphos.errors import ConvergenceError
 
 from .linear import LinearSolver
 from .measure import reactions
-from .structure import Evaluation, Load, State, Structure
+from .structure import Evaluation, Late, Load, State, Structure
 from .system import BorderedMatrix, System, build_system, tied_matrix
 
 Array = NDArray[np.float64]
@@ -263,7 +263,7 @@ def _newton_step(
     if elastic is not None and damping > 0.0:
         stiffness = trial.evaluation.stiffness.copy()
         stiffness.data += damping * elastic.data  # one pattern
-        trial = replace(trial, evaluation=replace(trial.evaluation, stiffness=stiffness))
+        trial = replace(trial, evaluation=replace(trial.evaluation, late_stiffness=Late(lambda: stiffness)))
     n_motion = structure.size - len(structure.cavities)
     matrix = _system(structure, trial, active)
     rhs = trial.residual[active]

@@ -6,6 +6,7 @@ it, and ties let some coordinates follow others: such entries are never active.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
@@ -15,7 +16,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .discretisation import Discretisation
-from .kernels.forces import assembled_forces
+from .kernels.forces import Cells, assembled_forces, assembled_stiffness
 from .kernels.strain import MEAN_DILATATION, OK, log_strains
 from .links import Coupling, Links
 from .pattern import Pattern, stiffness_pattern
@@ -130,18 +131,38 @@ def _between(start: Array, end: Array, share: float) -> Array:
     return start + share * (end - start)
 
 
+class Late:
+    """A matrix that is made when it is first asked for: a trial that is rejected needs none."""
+
+    def __init__(self, make: Callable[[], sp.csr_array]) -> None:
+        self._make: Callable[[], sp.csr_array] | None = make
+        self._made: sp.csr_array | None = None
+
+    @property
+    def matrix(self) -> sp.csr_array:
+        """The matrix."""
+        if self._make is not None:
+            self._made, self._make = self._make(), None  # what it is made of may go
+        return self._made
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Everything known at one trial state."""
 
     force_n: Array  # (3n,) internal nodal forces, those of links included
-    stiffness: sp.csr_array  # (3n, 3n), of the cells
+    late_stiffness: Late
     volume_mm3: Array  # (b,)
     volume_slope: sp.csr_array  # (3n, b)
     response: Response
     strain: Array
     link_force_n: Array | None = None  # (3n,) the share of links, if there are any
     coupling: Coupling | None = None  # (3n, 3n) their stiffness
+
+    @property
+    def stiffness(self) -> sp.csr_array:
+        """(3n, 3n), of the cells."""
+        return self.late_stiffness.matrix
 
     def pushed(self, x: Array) -> Array:
         """Stiffness of cells and links times x (3n,) or (3n, b)."""
@@ -374,11 +395,12 @@ class Structure:
         pressure = np.zeros(len(self.mesh.cells))
         for cavity, p in zip(self.cavities, state.pressure_mpa, strict=True):
             pressure[cavity.cells] = p
-        found = self._assembled(shape, response, response.stress, pressure)
+        cells = self._stressed(shape, response.stress, response.tangent, pressure)
+        force, volume, slope = assembled_forces(cells)
         excess = None if self.links is None else self._incredible(state, response.stress)
-        if excess is not None:
-            no_pressure, no_tangent = np.zeros_like(pressure), np.zeros_like(response.tangent)
-            found.stiffness.data -= self._assembled(shape, response, excess, no_pressure, no_tangent).stiffness.data
+        late = Late(lambda: self._stiffness(cells, excess))
+        volumes = np.array([volume[c.cells].sum() for c in self.cavities])
+        found = Evaluation(force, late, volumes, self._volume_slope(slope), response, shape.strain)
         return self.linked(found, state, tension_n)
 
     def linked(self, evaluation: Evaluation, state: State, tension_n: Array | None = None) -> Evaluation:
@@ -397,7 +419,7 @@ class Structure:
         shape = self._shape(state)
         response = self.material.update(np.zeros_like(shape.strain), np.zeros_like(state.history), 0.0, 0.0)
         unstressed, no_pressure = np.zeros_like(response.stress), np.zeros(len(self.mesh.cells))
-        return self._assembled(shape, response, unstressed, no_pressure).stiffness
+        return self._stiffness(self._stressed(shape, unstressed, response.tangent, no_pressure))
 
     def _shape(self, state: State) -> _Shape:
         mesh = self.mesh
@@ -405,38 +427,43 @@ class Structure:
         bending = (mesh.enhanced_index, mesh.modes, mesh.filters, mesh.small_strain)
         return _Shape(*log_strains(points, mesh.cells, mesh.gradient, mesh.weight, mesh.formulation, *bending))
 
-    def _assembled(
-        self, shape: _Shape, response: Response, stress: Array, pressure: Array, tangent: Array | None = None
-    ) -> Evaluation:
-        """Forces of ``stress`` (m, q, 6) and of the ``pressure`` (m,) in the cells, with their stiffness.
-
-        The ``tangent`` (m, q, 6, 6) is that of the response, if no other is given.
-        """
-        mesh, pattern, n = self.mesh, self._pattern, 3 * self.n_nodes
-        force, data, volume, slope = assembled_forces(
+    def _stressed(self, shape: _Shape, stress: Array, tangent: Array, pressure: Array) -> Cells:
+        """The cells under ``stress`` (m, q, 6) with its ``tangent`` (m, q, 6, 6), and ``pressure`` (m,) in them."""
+        mesh, pattern = self.mesh, self._pattern
+        return Cells(
             mesh.gradient,
             mesh.weight,
             shape.f,
             shape.stretch,
             shape.frame,
             stress,
-            response.tangent if tangent is None else tangent,
+            tangent,
             mesh.formulation,
             pressure,
             mesh.enhanced_index,
+            mesh.small_strain,
             mesh.modes,
             mesh.filters,
             mesh.cells,
             pattern.place,
             pattern.width,
             pattern.turns,
-            mesh.small_strain,
         )
+
+    def _stiffness(self, cells: Cells, excess: Array | None = None) -> sp.csr_array:
+        """(3n, 3n) stiffness of the cells; stress in ``excess`` (m, q, 6) adds none by turning."""
+        data, pattern, n = assembled_stiffness(cells), self._pattern, 3 * self.n_nodes
+        if excess is not None:
+            nothing = np.zeros_like(cells.tangent), np.zeros_like(cells.pressure)
+            data -= assembled_stiffness(cells._replace(stress=excess, tangent=nothing[0], pressure=nothing[1]))
+        return sp.csr_array((data, pattern.indices, pattern.indptr), shape=(n, n))
+
+    def _volume_slope(self, slope: Array) -> sp.csr_array:
+        """(3n, b) of the cavities from that of every cell (m, 3a)."""
+        mesh, n = self.mesh, 3 * self.n_nodes
         slopes = [sp.csc_array((n, 0))]
         for cavity in self.cavities:
             at = mesh.dofs[cavity.cells].ravel()  # all of them, also where zero: the pattern must not change
             entries = (slope[cavity.cells].ravel(), (at, np.zeros_like(at)))
             slopes.append(sp.csc_array(sp.coo_array(entries, shape=(n, 1))))
-        volumes = np.array([volume[c.cells].sum() for c in self.cavities])
-        matrix = sp.csr_array((data, pattern.indices, pattern.indptr), shape=(n, n))
-        return Evaluation(force, matrix, volumes, sp.csr_array(sp.hstack(slopes)), response, shape.strain)
+        return sp.csr_array(sp.hstack(slopes))

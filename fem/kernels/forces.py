@@ -20,8 +20,8 @@ returned (node, component).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -541,8 +541,23 @@ def _add_assumed_stiffness(points, nodes, weight, tangent, modes, filters, work)
 
 
 @njit(nogil=True, **OPTIONS)
-def _chunk(points, nodes, first, last, fields, kinds, bending, target, work, force, data, volume, slope):
-    """Cells first .. last - 1."""
+def _force_chunk(points, nodes, first, last, fields, kinds, bending, cells, work, force, volume, slope):
+    """Forces of the cells first .. last - 1."""
+    gradient, weight, f, stretch, frame, stress, tangent = fields
+    formulation, pressure, enhanced_index, _small = kinds
+    modes, filters = bending
+    for e in range(first, last):
+        k = max(enhanced_index[e], 0)
+        mechanics = (gradient[e], weight[e], f[e], stretch[e], frame[e], stress[e], tangent[e])
+        found = _forces(points, nodes, formulation[e], (*mechanics, modes[k], filters[k]), pressure[e], work)
+        volume[e] = found[0]
+        _store(nodes, work.slope, slope[e])
+        _add_force(nodes, work.force, cells[e], force)
+
+
+@njit(nogil=True, **OPTIONS)
+def _stiffness_chunk(points, nodes, first, last, fields, kinds, bending, target, work, data):
+    """Stiffness of the cells first .. last - 1."""
     gradient, weight, f, stretch, frame, stress, tangent = fields
     formulation, pressure, enhanced_index, small = kinds
     modes, filters = bending
@@ -552,52 +567,56 @@ def _chunk(points, nodes, first, last, fields, kinds, bending, target, work, for
         mechanics = (gradient[e], weight[e], f[e], stretch[e], frame[e], stress[e], tangent[e])
         cell = (*mechanics, modes[k], filters[k])
         found = _forces(points, nodes, kind, cell, pressure[e], work)
-        volume[e] = found[0]
-        _store(nodes, work.slope, slope[e])
-        _add_force(nodes, work.force, cells[e], force)
         _stiffness(points, nodes, kind, small, cell, found, work)
         _add_stiffness(nodes, work.stiffness, cells[e], place[e], width, data)
 
 
-def assembled_forces(
-    gradient: Array,
-    weight: Array,
-    f: Array,
-    stretch: Array,
-    frame: Array,
-    stress: Array,
-    tangent: Array,
-    formulation: NDArray[np.int8],
-    pressure: Array,
-    enhanced_index: NDArray[np.int64],
-    modes: Array,
-    filters: Array,
-    cells: NDArray[np.int64],
-    place: NDArray[np.int32],
-    width: NDArray[np.int32],
-    turns: Sequence[Slabs],
-    small: bool = False,
-) -> tuple[Array, Array, Array, Array]:
-    """Forces and stiffness of all cells together; volume of every cell.
+class Cells(NamedTuple):
+    """Stressed cells that are added up: m cells, q points, a nodes, k enhanced cells of p modes, n nodes in all.
 
-    gradient (m, q, a, 3); weight (m, q); f, frame (m, q, 3, 3); stretch (m, q, 3); stress (m, q, 6) MPa;
-    tangent (m, q, 6, 6) MPa; formulation, enhanced_index (m,); pressure (m,) MPa of a fluid that fills the cell
-    (adds -p v to the energy); modes (k, 6q, p); filters (k, p, 6q); cells (m, a) node numbers; place (m, a, a),
-    width (n,) and turns as in `pattern.Pattern`; ``small`` as in `strain.log_strains`.
-    Returns force (3n,) N, the entries (nnz,) of the stiffness in N/mm, volume (m,) mm3 and slope (m, 3a) = dv/du mm2.
+    ``small`` as in `strain.log_strains`; ``place``, ``width`` and ``turns`` as in `pattern.Pattern`.
     """
-    m, n_points, n_nodes = gradient.shape[:3]
-    force, data = np.zeros(3 * width.size), np.zeros(3 * int(width.sum()))
-    volume, slope = np.empty(m), np.empty((m, 3 * n_nodes))
-    fields = (gradient, weight, f, stretch, frame, stress, tangent)
-    kinds = (formulation, pressure, enhanced_index, small)
-    bending, target = (modes, filters), (cells, place, width)
-    points, nodes = (n_points,) * n_points, (n_nodes,) * n_nodes
 
-    def run(first: int, last: int) -> None:
-        work = _scratch(n_points, n_nodes, modes.shape[2])
-        _chunk(points, nodes, first, last, fields, kinds, bending, target, work, force, data, volume, slope)
+    gradient: Array  # (m, q, a, 3)
+    weight: Array  # (m, q)
+    f: Array  # (m, q, 3, 3)
+    stretch: Array  # (m, q, 3)
+    frame: Array  # (m, q, 3, 3)
+    stress: Array  # (m, q, 6) MPa
+    tangent: Array  # (m, q, 6, 6) MPa
+    formulation: NDArray[np.int8]  # (m,)
+    pressure: Array  # (m,) MPa of a fluid that fills the cell (adds -p v to the energy)
+    enhanced_index: NDArray[np.int64]  # (m,)
+    small: bool
+    modes: Array  # (k, 6q, p)
+    filters: Array  # (k, p, 6q)
+    cells: NDArray[np.int64]  # (m, a) node numbers
+    place: NDArray[np.int32]  # (m, a, a)
+    width: NDArray[np.int32]  # (n,)
+    turns: Sequence[Slabs]
 
-    for turn in turns:
-        everybody().run(turn, run)
-    return force, data, volume, slope
+    def add(self, chunk: Callable[..., None], target: Any, *out: Array) -> None:
+        """Run ``chunk`` on all cells, with work space for each thread."""
+        (q, a), p = self.gradient.shape[1:3], self.modes.shape[2]
+        given = self[:7], self[7:11], self[11:13], target
+
+        def run(first: int, last: int) -> None:
+            chunk((q,) * q, (a,) * a, first, last, *given, _scratch(q, a, p), *out)
+
+        for turn in self.turns:
+            everybody().run(turn, run)
+
+
+def assembled_forces(cells: Cells) -> tuple[Array, Array, Array]:
+    """Force (3n,) N of all cells together, volume (m,) mm3 and slope (m, 3a) = dv/du mm2 of each."""
+    m, a = cells.cells.shape
+    force, volume, slope = np.zeros(3 * cells.width.size), np.empty(m), np.empty((m, 3 * a))
+    cells.add(_force_chunk, cells.cells, force, volume, slope)
+    return force, volume, slope
+
+
+def assembled_stiffness(cells: Cells) -> Array:
+    """The entries (nnz,) of the stiffness of all cells together, N/mm."""
+    data = np.zeros(3 * int(cells.width.sum()))
+    cells.add(_stiffness_chunk, (cells.cells, cells.place, cells.width), data)
+    return data
