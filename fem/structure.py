@@ -135,15 +135,14 @@ class Late:
     """A matrix that is made when it is first asked for: a trial that is rejected needs none."""
 
     def __init__(self, make: Callable[[], sp.csr_array]) -> None:
-        self._make: Callable[[], sp.csr_array] | None = make
-        self._made: sp.csr_array | None = None
+        self._make = make
 
-    @property
+    @cached_property
     def matrix(self) -> sp.csr_array:
         """The matrix."""
-        if self._make is not None:
-            self._made, self._make = self._make(), None  # what it is made of may go
-        return self._made
+        made = self._make()
+        del self._make  # what it is made of may go
+        return made
 
 
 @dataclass(frozen=True)
