@@ -241,10 +241,14 @@ def _too_slow(iterations: int, error: float, rtol: float, limit: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Factorisation:
-    """A factorised matrix of ``size`` unknowns; ``apply`` solves for one vector (n,)."""
+    """A factorised matrix of ``size`` unknowns; ``apply`` solves for one vector (n,).
+
+    ``flops`` are those of the factorisation as its library foresees them; 0 where it does not.
+    """
 
     size: int
     apply: Callable[[Floats], Floats]
+    flops: float = 0.0
 
 
 @dataclass(slots=True)
@@ -269,26 +273,26 @@ class Factory:
         """Factorise (n, n); raises ``ConvergenceError`` for a singular one, ``InputError`` for lack of memory."""
         csc = _canonical(matrix)
         try:
-            apply = self._superlu(csc) if self.engine == "superlu" else self._rslab(csc)
+            apply, flops = self._superlu(csc) if self.engine == "superlu" else self._rslab(csc)
         except RuntimeError as error:
             raise _singular(str(error)) from error
         growth = _inverse_growth(csc, apply)
         if not growth < SINGULAR_GROWTH:
             raise _singular(f"its inverse magnifies a random load {growth:.0e} times")
-        return Factorisation(csc.shape[0], apply)
+        return Factorisation(csc.shape[0], apply, flops)
 
     def forget(self) -> None:
         """Drop the remembered orderings."""
         self._patterns.clear()
 
-    def _superlu(self, csc: sp.csc_array[Any]) -> Callable[[Floats], Floats]:
+    def _superlu(self, csc: sp.csc_array[Any]) -> tuple[Callable[[Floats], Floats], float]:
         # a small threshold keeps the pivots on the diagonal, and so the ordering, except where it is zero
         options = {"SymmetricMode": True}
         self.analyses += 1
         lu = sla.splu(csc, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=1e-3, options=options)
-        return lambda rhs: lu.solve(rhs)
+        return lambda rhs: lu.solve(rhs.astype(csc.dtype, copy=False)), 0.0
 
-    def _rslab(self, csc: sp.csc_array[Any]) -> Callable[[Floats], Floats]:
+    def _rslab(self, csc: sp.csc_array[Any]) -> tuple[Callable[[Floats], Floats], float]:
         if is_symmetric(csc):
             try:
                 return self._factored(csc, "ldlt")
@@ -296,19 +300,22 @@ class Factory:
                 pass  # pivots on the diagonal cannot always order a saddle point; LU judges whether it is singular
         return self._factored(csc, "lu")
 
-    def _factored(self, csc: sp.csc_array[Any], path: Literal["ldlt", "lu"]) -> Callable[[Floats], Floats]:
+    def _factored(
+        self, csc: sp.csc_array[Any], path: Literal["ldlt", "lu"]
+    ) -> tuple[Callable[[Floats], Floats], float]:
         known = self._patterns.get(path)
         if known is None or not (np.array_equal(known[0], csc.indptr) and np.array_equal(known[1], csc.indices)):
             symbolic = rslab.analyze(csc, path=path, ordering="metis", threads=self.threads)
             self.analyses += 1
             known = self._patterns[path] = (csc.indptr.copy(), csc.indices.copy(), symbolic)
+        estimate = known[2].estimate_memory()
         require(
-            known[2].estimate_memory()["transient_peak_bytes"],
+            estimate["transient_peak_bytes"],
             f"the factorisation of {csc.shape[0]:,} unknowns",
             "try larger elements (mesh.element_size_mm)",
         )
         factor = known[2].factor(csc)
-        return lambda rhs: factor.solve(rhs)
+        return lambda rhs: factor.solve(rhs.astype(csc.dtype, copy=False)), float(estimate["factor_flops"])
 
 
 def _canonical(matrix: SparseMatrix) -> sp.csc_array[Any]:

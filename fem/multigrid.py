@@ -47,6 +47,7 @@ Singles = NDArray[np.float32]
 _STRONG = 0.25  # coupling (see kernels.blocks.coupling) of nodes that are smoothed together
 _SLAB_NODES = 1500
 _MOST_SLABS = 16
+_FACTOR_SPEED = 6.0  # operations of a factorisation in the time of one of a cycle, which waits for memory (measured)
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,6 +209,29 @@ def _rows(system: System, order: Ids, position: Ids) -> tuple[Ids, NDArray[np.in
     return np.concatenate([[0], np.cumsum(count)]), position[system.column[entry]].astype(np.int32), slot
 
 
+class _Links:
+    """The links' stiffness on the freedoms in the order of the sweep, of which it touches few.
+
+    ``place`` (3m,) as in `Layout`; nothing pulls at prescribed freedoms.
+    """
+
+    def __init__(self, links: Coupling, place: Ids) -> None:
+        touched = np.zeros(links.weights.shape[0] + 1, dtype=bool)  # the last one, place -1, is prescribed
+        touched[:-1] = np.diff(links.weights.indptr) > 0
+        self._rows = np.flatnonzero(touched[place])
+        self._weights = sp.csr_array(links.weights[place[self._rows]])
+        self._pull = sp.csr_array(links.stiffness @ self._weights.T)
+        self._stiffness = links.stiffness
+
+    def subtract(self, x: Singles, out: Singles) -> None:
+        """Take from ``out`` (3m,) the forces of displacements x (3m,)."""
+        out[self._rows] -= self._weights @ (self._pull @ x[self._rows])
+
+    def coarse(self, motions: sp.csr_array) -> sp.csr_array:
+        """(6g, 6g) the same for ``motions`` (3m, 6g)."""
+        return Coupling(sp.csr_array(motions[self._rows].T @ self._weights), self._stiffness).tocsr()
+
+
 class Cycle:
     """The two-grid cycle of one layout: an approximate inverse of the nodal block, in single precision."""
 
@@ -222,7 +246,7 @@ class Cycle:
         self._coarse = np.empty(6 * (layout.member_start.size - 1))
         self._factor: Factorisation | None = None
         self.ready = False  # whether the coarse matrix will do
-        self._links: Coupling | None = None  # in the order of the sweep
+        self._links: _Links | None = None
 
     def smooth_with(self, matrix: BorderedMatrix) -> None:
         """Take the tangent's values for the smoother."""
@@ -235,14 +259,7 @@ class Cycle:
         for slabs in at.colours:
             rows = (at.bounds, at.inverse_at, at.begin, at.column, self._data, at.held, self._inverse)
             self.team.run_with(slabs, blocks.invert_clusters, rows, scratch)
-        self._links = None if matrix.links is None else self._in_order(matrix.links)
-
-    def _in_order(self, links: Coupling) -> Coupling:
-        """The links' stiffness on the freedoms (3m,) in the order of the sweep; nothing pulls at prescribed ones."""
-        held = self.layout.place < 0
-        weights = links.weights[np.where(held, 0, self.layout.place)]
-        free = sp.diags_array(np.where(held, 0.0, 1.0))
-        return Coupling(sp.csr_array(free @ weights), links.stiffness)
+        self._links = None if matrix.links is None else _Links(matrix.links, self.layout.place)
 
     def coarsen(self, points_mm: Array) -> None:
         """Factorise the coarse matrix of the values that the smoother has; ``points_mm`` (n, 3) are the nodes."""
@@ -259,15 +276,20 @@ class Cycle:
         self.team.run(tuple(pairwise(parts)), blocks.galerkin, at.of, self._arm, *rows)
         coarse = sp.csc_array(sp.bsr_array((out, at.coarse_column, at.coarse_start)))
         if self._links is not None:
-            weights = sp.csr_array(self._rigid_motions().T @ self._links.weights)
-            coarse = sp.csc_array(coarse + Coupling(weights, self._links.stiffness).tocsr())
+            coarse = sp.csc_array(coarse + self._links.coarse(self._rigid_motions()))
         coarse = coarse[at.coarse_free][:, at.coarse_free]
         coarse = sp.csc_array(0.5 * (coarse + coarse.T))  # as good, and cheaper to factorise
         diagonal = np.abs(coarse.diagonal())
-        spring = sp.csc_array(sp.diags_array(np.where(diagonal > 0.0, 1e-9 * diagonal, 1.0)))
-        self._factor, self.ready = None, False
-        self._factor = self._factory.factorise(sp.csc_array(coarse + spring))
+        spring = sp.csc_array(sp.diags_array(np.where(diagonal > 0.0, 1e-7 * diagonal, 1.0)))
+        self._factor, self.ready = None, False  # the old one's memory may go first
+        self._factor = self._factory.factorise(sp.csc_array(coarse + spring, dtype=np.float32))
         self.ready = True
+
+    @property
+    def renewal_iterations(self) -> int:
+        """What the factorisation of the coarse matrix costs in cycles, by the work that both take."""
+        assert self._factor is not None
+        return round(self._factor.flops / (_FACTOR_SPEED * 2.0 * 2.5 * self._data.size))
 
     def _rigid_motions(self) -> sp.csr_array:
         """(3m, 6g) displacements of the nodes for the motions of the aggregates, as `blocks.prolong` adds them."""
@@ -300,31 +322,32 @@ class Cycle:
         """
         at, x = self.layout, self._x
         given = self._load if self._links is None else self._load.copy()
-        rows = (at.bounds, at.inverse_at, self._inverse, at.begin, at.column, self._data, self._load, x)
+        rows = (at.bounds, at.inverse_at, self._inverse, at.begin, at.column, self._data, self._load, x, at.widest)
         for _ in range(self.sweeps):
             self._old[:] = x
             self._load_with_links(given)
             for slabs in at.colours:
-                self.team.run(slabs, blocks.sweep, *rows, False, at.widest)
+                self.team.run(slabs, blocks.sweep, *rows)
         change = np.subtract(x, self._old, out=self._old)
         upper = (at.begin, at.column, self._data, at.upper, change, self._rest, at.widest)
         self.team.run(at.row_slabs, blocks.upper_product, *upper)
         if self._links is not None:
-            self._rest -= self._links @ change
+            self._links.subtract(change, self._rest)
         blocks.restrict(at.of, self._arm, self._rest, self._coarse)
         assert self._factor is not None
         self._coarse[at.coarse_free] = self._factor.apply(self._coarse[at.coarse_free])  # the others are zero anyway
         blocks.prolong(at.of, self._arm, at.held, self._coarse, x)
         for _ in range(self.sweeps):
             self._load_with_links(given)
-            for slabs in at.colours[::-1]:
-                self.team.run(slabs, blocks.sweep, *rows, True, at.widest)
+            for slabs in at.colours:  # never against the order in which the data lie: that takes twice as long
+                self.team.run(slabs, blocks.sweep, *rows)
         return x[at.back].astype(np.float64)
 
     def _load_with_links(self, given: Singles) -> None:
         """Let the load be ``given`` (3m,) less the forces that the links have at the present x."""
         if self._links is not None:
-            np.subtract(given, self._links @ self._x, out=self._load, casting="same_kind")
+            self._load[:] = given
+            self._links.subtract(self._x, self._load)
 
 
 class Inverse:
@@ -398,7 +421,8 @@ class MultigridSolver:
     usual_iterations
         GMRES iterations after which an answer that is good enough is taken.
     renewal_cost_iterations
-        What a renewal of the coarse matrix costs, in iterations (measured: 3 to 6).
+        What a renewal of the coarse matrix costs at least, in iterations (measured: 3 to 6); more where nodes of nearly
+        incompressible cells make that matrix large (20 in a segment).
     """
 
     def __init__(
@@ -513,7 +537,7 @@ class MultigridSolver:
         self._cycle.coarsen(matrix.points_mm)
         self._count(factorisations=1, factor_s=time.perf_counter() - start)
         self._fresh = True
-        self._cost_iterations, self._uses = self.renewal_cost_iterations, 0
+        self._cost_iterations, self._uses = max(self.renewal_cost_iterations, self._cycle.renewal_iterations), 0
 
     def _judge(self, iterations: int) -> None:
         """Have the coarse matrix renewed once a use of it costs more than the average so far."""

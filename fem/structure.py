@@ -352,8 +352,8 @@ class Structure:
             self._remembered["tough"] = (cells, shear[cells])
         return np.asarray(self._remembered["tough"][0])
 
-    def _incredible(self, state: State, stress: Array) -> Array | None:
-        """(m, q, 6) mean stress of nearly incompressible cells in excess of what is credible; None where there is none.
+    def _believed(self, state: State, stress: Array) -> Array:
+        """(m, q, 6) what the tangent believes of a stress: of nearly incompressible cells, no wild pressures.
 
         A step that keeps the volume to first order changes it to second, by which the bulk modulus makes hundreds of
         MPa. They vanish with the next step if its tangent does not see them; there they would drown the geometric part.
@@ -361,16 +361,13 @@ class Structure:
         The bounds are measured: a unit in bending took 17 Newton iterations with them and 57 without, and 15, not 37,
         under 2500 N, although the true pressure is beyond them then (see ``docs/disc.md``).
         """
-        cells = self.tough_cells(state)
+        cells = self.tough_cells(state) if self.links is not None else np.zeros(0, dtype=np.int64)
         if not cells.size:
-            return None
+            return stress
         least, most = (share * self._remembered["tough"][1][:, None] for share in _CREDIBLE)
         mean = stress[cells, :, :3].mean(axis=2)
-        excess = mean - np.clip(mean, least, most)
-        if not excess.any():
-            return None
-        out = np.zeros_like(stress)
-        out[cells, :, :3] = excess[:, :, None]
+        out = stress.copy()
+        out[cells, :, :3] -= (mean - np.clip(mean, least, most))[:, :, None]
         return out
 
     @cached_property
@@ -396,8 +393,7 @@ class Structure:
             pressure[cavity.cells] = p
         cells = self._stressed(shape, response.stress, response.tangent, pressure)
         force, volume, slope = assembled_forces(cells)
-        excess = None if self.links is None else self._incredible(state, response.stress)
-        late = Late(lambda: self._stiffness(cells, excess))
+        late = Late(lambda: self._stiffness(cells._replace(stress=self._believed(state, response.stress))))
         volumes = np.array([volume[c.cells].sum() for c in self.cavities])
         found = Evaluation(force, late, volumes, self._volume_slope(slope), response, shape.strain)
         return self.linked(found, state, tension_n)
@@ -449,13 +445,10 @@ class Structure:
             pattern.turns,
         )
 
-    def _stiffness(self, cells: Cells, excess: Array | None = None) -> sp.csr_array:
-        """(3n, 3n) stiffness of the cells; stress in ``excess`` (m, q, 6) adds none by turning."""
-        data, pattern, n = assembled_stiffness(cells), self._pattern, 3 * self.n_nodes
-        if excess is not None:
-            nothing = np.zeros_like(cells.tangent), np.zeros_like(cells.pressure)
-            data -= assembled_stiffness(cells._replace(stress=excess, tangent=nothing[0], pressure=nothing[1]))
-        return sp.csr_array((data, pattern.indices, pattern.indptr), shape=(n, n))
+    def _stiffness(self, cells: Cells) -> sp.csr_array:
+        """(3n, 3n) stiffness of the cells."""
+        pattern, n = self._pattern, 3 * self.n_nodes
+        return sp.csr_array((assembled_stiffness(cells), pattern.indices, pattern.indptr), shape=(n, n))
 
     def _volume_slope(self, slope: Array) -> sp.csr_array:
         """(3n, b) of the cavities from that of every cell (m, 3a)."""

@@ -269,11 +269,10 @@ def _invert(matrix, size):
 
 
 @njit(**FAST)
-def sweep(bounds, place, inverse, begin, column, data, load, x, backward, widest, first, last):
-    """Gauss-Seidel on x (3m,) for K x = load, cluster by cluster, downwards if ``backward``."""
+def sweep(bounds, place, inverse, begin, column, data, load, x, widest, first, last):
+    """Gauss-Seidel on x (3m,) for K x = load, cluster by cluster."""
     near, rest = np.empty(3 * widest, np.float32), np.empty(3 * LARGEST, np.float32)
-    for k in range(last - first):
-        c = last - 1 - k if backward else first + k
+    for c in range(first, last):
         p0, p1 = bounds[c], bounds[c + 1]
         for p in range(p0, p1):
             _gather(column[begin[p] : begin[p + 1]], x, near)

@@ -23,6 +23,7 @@ from .tensors import (
     NO_ROOT,
     NOT_FINITE,
     OK,
+    OPTIONS,
     Block,
     Vector,
     add_outer,
@@ -179,7 +180,7 @@ class Root(NamedTuple):
     done: bool
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def _load_bone(c: np.ndarray) -> Bone:
     """Constants of one cell from place 18 on."""
     return Bone(
@@ -188,7 +189,7 @@ def _load_bone(c: np.ndarray) -> Bone:
     )  # fmt: skip
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def _opened(gaping: Axes, stress: Vector) -> Axes:
     """`gaping` along the axes in tension, zero along the others."""
     return (
@@ -198,7 +199,7 @@ def _opened(gaping: Axes, stress: Vector) -> Axes:
     )
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def _point(y: float, e: Vector, compliance: Block, surface: Block, gaping: Axes) -> Point:
     """The state at y. Which axes are in tension is found by trying again until none changes: the energy is convex,
     and nothing off the diagonal is positive, so that what a round closes stays closed.
@@ -223,14 +224,14 @@ def _point(y: float, e: Vector, compliance: Block, surface: Block, gaping: Axes)
     return Point(y, inverse, stress, flow, s, w, dot(flow, w) / s)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def _soft(bone: Bone, kappa: float) -> float:
     """Y/E1, softened by `kappa`, of bone that is not packed."""
     left = (1.0 - bone.plateau_ratio) * np.exp(-kappa / bone.softening_strain)
     return float(bone.yield_strain * (bone.plateau_ratio + left))
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def _packed(bone: Bone, compaction: float) -> tuple[float, float]:
     """What packing by `compaction` adds to Y/E1, and its derivative."""
     packed = compaction / bone.densification_strain
@@ -238,7 +239,7 @@ def _packed(bone: Bone, compaction: float) -> tuple[float, float]:
     return gain * packed, 4.0 * gain / bone.densification_strain
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def _yield(bone: Bone, step: Step, plastic: float, trace: float) -> Yield:
     """After crushing by `plastic` with flow of `trace`: damage, and the threshold Y + D'/2 (Y/psi)^2.
 
@@ -260,7 +261,7 @@ def _yield(bone: Bone, step: Step, plastic: float, trace: float) -> Yield:
     return Yield(psi, slope, -bone.damage_rate * slope, strength, threshold, packing)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def _creep(bone: Bone, step: Step, s: float, drive: float) -> tuple[float, float, float]:
     """Irrecoverable creep over the step: primary and secondary multiplier over s, and d(sum)/ds.
 
@@ -283,7 +284,7 @@ def _creep(bone: Bone, step: Step, s: float, drive: float) -> tuple[float, float
     return primary, secondary, primary + aging + rise
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def _advance(root: Root, residual: float, slope: float, scale: float) -> Root:
     """One safeguarded Newton step: the residual is negative left of the root and positive right of it."""
     y, low, high = root.y, root.low, root.high
@@ -301,13 +302,13 @@ def _advance(root: Root, residual: float, slope: float, scale: float) -> Root:
     return Root(new, low, high, False)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def _energy(point: Point, e: Vector) -> float:
     """Twice the elastic energy of the effective stress, s_hat' S0 s_hat."""
     return float(dot(point.stress, e) - point.y * point.s**2)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def _solve_creep(
     bone: Bone, step: Step, e: Vector, compliance: Block, surface: Block
 ) -> tuple[bool, Point, float, float, float]:
@@ -324,7 +325,7 @@ def _solve_creep(
     return False, point, primary, secondary, rate
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def _flow(bone: Bone, step: Step, point: Point, volumetric: Vector) -> Flow:
     """What flows at `point`."""
     primary, secondary, rate = _creep(bone, step, point.s, step.load * point.s)
@@ -333,20 +334,20 @@ def _flow(bone: Bone, step: Step, point: Point, volumetric: Vector) -> Flow:
     return Flow(plastic, primary, secondary, rate, trace, _yield(bone, step, plastic, trace))
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def _excess(now: Yield, s: float, energy: float) -> float:
     """f = psi s + D'/2 (s_hat' S0 s_hat) - threshold: the second term is what damage releases."""
     return now.psi * s + 0.5 * now.slope * energy - now.threshold
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def _excess_kappa(now: Yield, s: float, energy: float) -> float:
     """df/dkappa at fixed stress and strength."""
     effective = (now.strength / now.psi) ** 2
     return -now.slope * s + 0.5 * now.bend * (energy - effective) - now.slope**2 * effective / now.psi
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def _excess_y(point: Point, h: float, flow: Flow, energy: float, volumetric: Vector) -> float:
     """df/dy at fixed strain."""
     now = flow.now
@@ -354,10 +355,10 @@ def _excess_y(point: Point, h: float, flow: Flow, energy: float, volumetric: Vec
     trace_y = flow.trace * point.b - dot(volumetric, point.w)
     release = now.slope * point.s**2 * (1.0 - point.y * point.b)
     packed = now.packing * (kappa_y * flow.trace + flow.plastic * trace_y)
-    return _excess_kappa(now, point.s, energy) * kappa_y - now.psi * point.s * point.b - release + packed
+    return float(_excess_kappa(now, point.s, energy) * kappa_y - now.psi * point.s * point.b - release + packed)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def _solve_yield(
     bone: Bone, step: Step, e: Vector, compliance: Block, surface: Block, volumetric: Vector, start: float
 ) -> tuple[bool, Point]:
@@ -376,7 +377,7 @@ def _solve_yield(
     return False, point
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def _write_elastic(bone: Bone, point: Point, psi: float, h: float, stress: np.ndarray, tangent: np.ndarray) -> None:
     """Stress and tangent without plastic flow; h = y - A - dL/ds carries the creep."""
     store_vector(point.stress, psi * bone.modulus_mpa, stress, 0)
@@ -385,7 +386,7 @@ def _write_elastic(bone: Bone, point: Point, psi: float, h: float, stress: np.nd
         add_outer(point.w, psi * bone.modulus_mpa * h / (1.0 - h * point.b), point.w, tangent)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def _write_plastic(
     bone: Bone, step: Step, e: Vector, point: Point, flow: Flow, volumetric: Vector, stress: np.ndarray,
     tangent: np.ndarray,
@@ -405,7 +406,7 @@ def _write_plastic(
     add_outer(point.stress, -bone.modulus_mpa * now.slope * h, point.w, tangent)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def _fatigue(bone: Bone, before: float, cycles: float, drive: float, drive_end: float) -> float:
     """Fatigue damage after `cycles`, from `before`: exact at constant load, trapezoidal between two, up to the cap."""
     if cycles <= 0.0:
@@ -417,7 +418,7 @@ def _fatigue(bone: Bone, before: float, cycles: float, drive: float, drive_end: 
     return float(max(1.0 - left ** (1.0 / power), before))
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def _element(bone: Bone, dt_s: float, i: int) -> Element:
     """Kelvin element i, exact for a stress that changes linearly in the step (Taylor, Pister & Goudreau 1970, IJNME
     2:45).
@@ -431,7 +432,7 @@ def _element(bone: Bone, dt_s: float, i: int) -> Element:
     return Element(1.0 - gone, compliance, mean - 1.0 + gone, 1.0 - mean)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def _chain(bone: Bone, dt_s: float) -> Chain:
     """All Kelvin elements of a cell that has not been crushed."""
     return (
@@ -440,7 +441,7 @@ def _chain(bone: Bone, dt_s: float) -> Chain:
     )  # fmt: skip
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def _gaping(bone: Bone, compliance: Block, kappa: float) -> Axes:
     """What leaves 1 - (1 - share) (1 - exp(-a kappa)) of the stiffness in uniaxial tension along each axis."""
     if kappa <= 0.0 or bone.tension_share >= 1.0:
@@ -449,7 +450,7 @@ def _gaping(bone: Bone, compliance: Block, kappa: float) -> Axes:
     return (compliance[0] * more, compliance[1] * more, compliance[2] * more)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def _start(
     bone: Bone, chain: Chain, compliance: Block, strain: np.ndarray, state: np.ndarray, dt_s: float, cycles: float
 ) -> tuple[Vector, Step]:
@@ -476,13 +477,14 @@ def _start(
     return e, Step(dt_s, crushed, after, *past, load, gaping, packed)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def _store_kelvin(
     bone: Bone, chain: Chain, step: Step, point: Point, plastic: float, state: np.ndarray, new_state: np.ndarray
 ) -> None:
     """Step of each Kelvin element, and its part of what crushing leaves."""
     if step.dt_s <= 0.0 and plastic <= 0.0:
-        new_state[KELVIN_START:STATE_SIZE] = state[KELVIN_START:STATE_SIZE]
+        for i in range(KELVIN_START, STATE_SIZE):  # a slice would be copied first
+            new_state[i] = state[i]
         return
     sprung = bone.springback_share * plastic / point.s if plastic > 0.0 else 0.0
     old_flow = load_vector(state, FLOW)
@@ -494,7 +496,7 @@ def _store_kelvin(
         store_vector(vector_sum(kept, now, point.flow), 1.0, new_state, place)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def _store(
     bone: Bone, chain: Chain, step: Step, point: Point, flow: Flow, cycles: float, state: np.ndarray,
     new_state: np.ndarray,
@@ -515,7 +517,7 @@ def _store(
     _store_kelvin(bone, chain, step, point, flow.plastic, state, new_state)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def _column_sums(surface: Block) -> Vector:
     """P (1,1,1,0,0,0): what turns a stress into the trace of its flow."""
     return (
@@ -528,7 +530,7 @@ def _column_sums(surface: Block) -> Vector:
     )
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def bone_point(
     bone: Bone,
     blocks: tuple[Block, Block, Vector],
@@ -565,7 +567,7 @@ def bone_point(
     return OK
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, **OPTIONS)
 def bone_batch(
     strain: np.ndarray,
     state: np.ndarray,

@@ -29,7 +29,7 @@ def fatigue_drive(stress: np.ndarray, compressive_mpa: float, tensile_mpa: float
     t, values, v = stress.copy(), np.empty(3), np.empty((3, 3))
     for k in range(3, 6):
         t[k] *= 2.0  # `principal` takes engineering shear
-    principal(t, values, v)
+    principal(t, np.empty((3, 3)), values, v)
     return float(max(mises / compressive_mpa, values.max() / tensile_mpa, 0.0))
 
 
@@ -239,7 +239,7 @@ def brittle_point(
     e, v, elastic = np.empty(3), np.empty((3, 3)), np.empty(6)
     for k in range(6):
         elastic[k] = strain[k] - state[k]
-    principal(elastic, e, v)
+    principal(elastic, np.empty((3, 3)), e, v)
     strength = constants[4] * (plateau + (1.0 - plateau) * np.exp(-state[KAPPA] / constants[6]))
     values, slopes, crush = np.empty(3), np.empty((3, 3)), np.empty(3)
     tension = (constants[2], constants[3], state[CRACK], state[TENSION])

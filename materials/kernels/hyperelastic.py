@@ -8,20 +8,23 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .spectral import add_pair, dyad, principal
-from .tensors import NOT_FINITE, OK, all_finite, fail, load_vector
+from .spectral import Work, add_pair, dyad, new_work, principal
+from .tensors import NOT_FINITE, OK, OPTIONS, all_finite, fail, load_vector
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def sinhc(x: float) -> float:
-    """sinh(x)/x without loss near zero."""
-    if abs(x) < 1e-3:
-        return 1.0 + x * x / 6.0 * (1.0 + x * x / 20.0)
+    """sinh(x)/x without loss near zero, and without the slow function where the series will do."""
+    if abs(x) < 0.3:
+        y = x * x
+        return 1.0 + y / 6.0 * (1.0 + y / 20.0 * (1.0 + y / 42.0 * (1.0 + y / 72.0 * (1.0 + y / 110.0))))
     return float(np.sinh(x) / x)
 
 
-@njit(cache=True, error_model="numpy")
-def mooney_rivlin_point(strain: np.ndarray, constants: np.ndarray, stress: np.ndarray, tangent: np.ndarray) -> int:
+@njit(**OPTIONS)
+def mooney_rivlin_point(
+    work: Work, strain: np.ndarray, constants: np.ndarray, stress: np.ndarray, tangent: np.ndarray
+) -> int:
     """W = C10 (I1bar - 3) + C01 (I2bar - 3) + K/2 (ln J)^2 at one point.
 
     constants: C10, C01, K in MPa. With principal log strains e_i and their deviators d_i,
@@ -30,66 +33,59 @@ def mooney_rivlin_point(strain: np.ndarray, constants: np.ndarray, stress: np.nd
     """
     if not all_finite(load_vector(strain, 0)):
         return int(fail(NOT_FINITE, stress, tangent))
-    e, v = np.empty(3), np.empty((3, 3))
-    principal(strain, e, v)
-    bulk = constants[2]
-    mooney_rivlin_spectral(e, v, (constants[0], constants[1], bulk * (e[0] + e[1] + e[2]), bulk), stress, tangent)
+    principal(strain, work.matrix, work.e, work.v)
+    e, bulk = work.e, constants[2]
+    mooney_rivlin_spectral(work, (constants[0], constants[1], bulk * (e[0] + e[1] + e[2]), bulk), stress, tangent)
     return OK
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def mooney_rivlin_spectral(
-    e: np.ndarray,
-    v: np.ndarray,
+    work: Work,
     values: tuple[float, float, float, float],
     stress: np.ndarray,
     tangent: np.ndarray,
 ) -> None:
-    """Mooney-Rivlin from principal log strains e (3,) and directions v (3, 3, columns).
+    """Mooney-Rivlin from the principal log strains and directions in ``work``.
 
     values: C10, C01, the mean stress and its derivative by the log volume, MPa.
     """
-    c10, c01 = values[0], values[1]
+    c10, c01, e = values[0], values[1], work.e
     third = (e[0] + e[1] + e[2]) / 3.0
-    d, g, h, dyads = np.empty(3), np.empty(3), np.empty(3), np.empty((3, 6))
     for i in range(3):
-        d[i] = e[i] - third
-        up, down = np.exp(2.0 * d[i]), np.exp(-2.0 * d[i])
-        g[i], h[i] = 2.0 * (c10 * up - c01 * down), 4.0 * (c10 * up + c01 * down)
-        dyad(v, i, i, dyads[i])
-    _assemble(d, g, h, values, v, dyads, stress, tangent)
+        d = work.deviator[i] = e[i] - third
+        up = np.exp(2.0 * d)
+        down = 1.0 / up
+        work.first[i], work.second[i] = 2.0 * (c10 * up - c01 * down), 4.0 * (c10 * up + c01 * down)
+        dyad(work.v, i, i, work.dyads[i])
+    _assemble(work, values, stress, tangent)
 
 
-@njit(cache=True, error_model="numpy")
-def _assemble(
-    d: np.ndarray,
-    g: np.ndarray,
-    h: np.ndarray,
-    values: tuple[float, float, float, float],
-    v: np.ndarray,
-    dyads: np.ndarray,
-    stress: np.ndarray,
-    tangent: np.ndarray,
-) -> None:
+@njit(**OPTIONS)
+def _assemble(work: Work, values: tuple[float, float, float, float], stress: np.ndarray, tangent: np.ndarray) -> None:
     """Stress and tangent from principal values: g = dW/dd, h = d2W/dd2 before the deviatoric projection."""
     c10, c01, pressure, bulk = values
+    d, g, h, dyads, pair = work.deviator, work.first, work.second, work.dyads, work.pair
     mean_g, mean_h = (g[0] + g[1] + g[2]) / 3.0, (h[0] + h[1] + h[2]) / 3.0
     stress[:] = 0.0
     tangent[:, :] = 0.0
-    pair = np.empty(6)
     for i in range(3):
         value = g[i] - mean_g + pressure
         for k in range(6):
             stress[k] += value * dyads[i, k]
+            pair[k] = 0.0
         for j in range(3):
             value = bulk - (h[i] + h[j]) / 3.0 + mean_h / 3.0
             if i == j:
                 value += h[i]
-            add_pair(value, dyads[i], dyads[j], tangent)
+            for k in range(6):
+                pair[k] += value * dyads[j, k]
+        add_pair(1.0, dyads[i], pair, tangent)
+    for i in range(3):
         for j in range(i):
             together = np.exp(d[i] + d[j])
             rise = 4.0 * sinhc(d[i] - d[j]) * (c10 * together + c01 / together)
-            dyad(v, i, j, pair)
+            dyad(work.v, i, j, pair)
             add_pair(0.5 * rise, pair, pair, tangent)
 
 
@@ -109,14 +105,16 @@ def mooney_rivlin_batch(
     last: int,
 ) -> None:
     """Mooney-Rivlin at all points of cells[first:last]; constants (k, 3). Shapes as `MaterialField.update`."""
+    work = new_work()
     for k in range(first, last):
         c = cells[k]
         for p in range(strain.shape[1]):
-            status[c, p] = mooney_rivlin_point(strain[c, p], constants[k], stress[c, p], tangent[c, p])
+            status[c, p] = mooney_rivlin_point(work, strain[c, p], constants[k], stress[c, p], tangent[c, p])
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def draining_point(
+    work: Work,
     strain: np.ndarray,
     state: np.ndarray,
     constants: np.ndarray,
@@ -133,14 +131,13 @@ def draining_point(
     if not all_finite(load_vector(strain, 0)) or not np.isfinite(state[0]):
         return int(fail(NOT_FINITE, stress, tangent))
     bulk, drained, swelling = constants[2], constants[3], constants[5]
-    e, v = np.empty(3), np.empty((3, 3))
-    principal(strain, e, v)
-    volume = e[0] + e[1] + e[2]
+    principal(strain, work.matrix, work.e, work.v)
+    volume = work.e[0] + work.e[1] + work.e[2]
     share = dt_s / constants[4]
     stiffer = share * bulk / drained
     theta = (state[0] + stiffer * volume + share * swelling / drained) / (1.0 + share + stiffer)
     slope = bulk * (1.0 + share) / (1.0 + share + stiffer)
-    mooney_rivlin_spectral(e, v, (constants[0], constants[1], bulk * (volume - theta), slope), stress, tangent)
+    mooney_rivlin_spectral(work, (constants[0], constants[1], bulk * (volume - theta), slope), stress, tangent)
     new_state[0] = theta
     return OK
 
@@ -161,22 +158,22 @@ def draining_batch(
     last: int,
 ) -> None:
     """Draining solid at all points of cells[first:last]; constants (k, 6). Shapes as `MaterialField.update`."""
+    work = new_work()
     for k in range(first, last):
         c = cells[k]
         for p in range(strain.shape[1]):
             status[c, p] = draining_point(
-                strain[c, p], state[c, p], constants[k], dt_s, stress[c, p], tangent[c, p], new_state[c, p]
+                work, strain[c, p], state[c, p], constants[k], dt_s, stress[c, p], tangent[c, p], new_state[c, p]
             )
 
 
-@njit(cache=True, error_model="numpy")
-def foam_point(strain: np.ndarray, constants: np.ndarray, stress: np.ndarray, tangent: np.ndarray) -> int:
+@njit(**OPTIONS)
+def foam_point(work: Work, strain: np.ndarray, constants: np.ndarray, stress: np.ndarray, tangent: np.ndarray) -> int:
     """W = mu/2 (I1 - 3 - 2 ln J) at one point: T_i = mu (exp(2 e_i) - 1). constants: mu in MPa."""
     if not all_finite(load_vector(strain, 0)):
         return int(fail(NOT_FINITE, stress, tangent))
-    mu = constants[0]
-    e, v, pair = np.empty(3), np.empty((3, 3)), np.empty(6)
-    principal(strain, e, v)
+    mu, e, v, pair = constants[0], work.e, work.v, work.pair
+    principal(strain, work.matrix, e, v)
     stress[:] = 0.0
     tangent[:, :] = 0.0
     for i in range(3):
@@ -207,7 +204,8 @@ def foam_batch(
     last: int,
 ) -> None:
     """Foam at all points of cells[first:last]; constants (k, 1). Shapes as `MaterialField.update`."""
+    work = new_work()
     for k in range(first, last):
         c = cells[k]
         for p in range(strain.shape[1]):
-            status[c, p] = foam_point(strain[c, p], constants[k], stress[c, p], tangent[c, p])
+            status[c, p] = foam_point(work, strain[c, p], constants[k], stress[c, p], tangent[c, p])

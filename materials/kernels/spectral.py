@@ -2,34 +2,59 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
+
+from .tensors import OPTIONS
 
 _SWEEPS = 12  # cyclic Jacobi on a 3x3 matrix needs four or five
 
 
+class Work(NamedTuple):
+    """Arrays that a law in principal values works in: made once for many points, since to make them takes as long as
+    most of what is done in them.
+    """
+
+    matrix: np.ndarray  # (3, 3)
+    e: np.ndarray  # (3,) principal values
+    v: np.ndarray  # (3, 3) their directions, columns
+    deviator: np.ndarray  # (3,) of the principal values
+    first: np.ndarray  # (3,) derivatives of the energy by them
+    second: np.ndarray  # (3,)
+    dyads: np.ndarray  # (3, 6)
+    pair: np.ndarray  # (6,)
+
+
 @njit(cache=True, error_model="numpy")
+def new_work() -> Work:
+    """Work space of one thread."""
+    values = np.empty(3), np.empty((3, 3)), np.empty(3), np.empty(3), np.empty(3)
+    return Work(np.empty((3, 3)), *values, np.empty((3, 6)), np.empty(6))
+
+
+@njit(**OPTIONS)
 def _rotate(a: np.ndarray, v: np.ndarray, p: int, q: int) -> None:
-    """One Jacobi rotation that clears a[p, q]; `v` collects the eigenvectors as columns."""
-    if a[p, q] == 0.0:
+    """One Jacobi rotation that clears a[p, q] (upper triangle only); `v` collects the eigenvectors as columns."""
+    off, half, r = a[p, q], 0.5 * (a[q, q] - a[p, p]), 3 - p - q
+    if off == 0.0:
         return
-    theta = (a[q, q] - a[p, p]) / (2.0 * a[p, q])
-    sign = 1.0 if theta >= 0.0 else -1.0
-    t = sign / (abs(theta) + np.sqrt(theta * theta + 1.0)) if abs(theta) < 1e150 else 0.5 / theta
+    t = (off if half >= 0.0 else -off) / (abs(half) + np.sqrt(half * half + off * off))
     c = 1.0 / np.sqrt(t * t + 1.0)
     s = t * c
+    a[p, p] -= t * off
+    a[q, q] += t * off
+    a[p, q] = 0.0
+    i, j, k, m = min(p, r), max(p, r), min(q, r), max(q, r)
+    at_p, at_q = a[i, j], a[k, m]
+    a[i, j], a[k, m] = c * at_p - s * at_q, s * at_p + c * at_q
     for k in range(3):
-        akp, akq = a[k, p], a[k, q]
-        a[k, p], a[k, q] = c * akp - s * akq, s * akp + c * akq
-    for k in range(3):
-        apk, aqk = a[p, k], a[q, k]
-        a[p, k], a[q, k] = c * apk - s * aqk, s * apk + c * aqk
-        vkp, vkq = v[k, p], v[k, q]
-        v[k, p], v[k, q] = c * vkp - s * vkq, s * vkp + c * vkq
-    a[p, q] = a[q, p] = 0.0
+        at_p, at_q = v[k, p], v[k, q]
+        v[k, p], v[k, q] = c * at_p - s * at_q, s * at_p + c * at_q
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def eigen_symmetric(a: np.ndarray, v: np.ndarray) -> None:
     """Cyclic Jacobi: `a` (3, 3) symmetric becomes diagonal, `v` (3, 3) holds the eigenvectors as columns."""
     v[:, :] = 0.0
@@ -43,7 +68,7 @@ def eigen_symmetric(a: np.ndarray, v: np.ndarray) -> None:
         _rotate(a, v, 0, 2)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def dyad(v: np.ndarray, i: int, j: int, out: np.ndarray) -> None:
     """Stress-like components (6,) of sym(n_i n_j), times two when i != j."""
     factor = 1.0 if i == j else 2.0
@@ -54,18 +79,23 @@ def dyad(v: np.ndarray, i: int, j: int, out: np.ndarray) -> None:
         out[3 + k] = 0.5 * factor * both
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def add_pair(factor: float, a: np.ndarray, b: np.ndarray, tangent: np.ndarray) -> None:
     """Add factor a b^T to `tangent` (6, 6)."""
+    b0, b1, b2, b3, b4, b5 = b[0], b[1], b[2], b[3], b[4], b[5]  # read once: arrays might overlap
     for i in range(6):
-        for j in range(6):
-            tangent[i, j] += factor * a[i] * b[j]
+        x = factor * a[i]
+        tangent[i, 0] += x * b0
+        tangent[i, 1] += x * b1
+        tangent[i, 2] += x * b2
+        tangent[i, 3] += x * b3
+        tangent[i, 4] += x * b4
+        tangent[i, 5] += x * b5
 
 
-@njit(cache=True, error_model="numpy")
-def principal(strain: np.ndarray, e: np.ndarray, v: np.ndarray) -> None:
-    """Principal values (3,) and directions (3, 3, columns) of a strain (6,)."""
-    a = np.empty((3, 3))
+@njit(**OPTIONS)
+def principal(strain: np.ndarray, a: np.ndarray, e: np.ndarray, v: np.ndarray) -> None:
+    """Principal values e (3,) and directions v (3, 3, columns) of a strain (6,); ``a`` (3, 3) is work space."""
     for k in range(3):
         m = (k + 1) % 3
         a[k, k] = strain[k]

@@ -6,8 +6,13 @@ the 3x3 normal part (00, 11, 22, 01, 12, 02) and three shear diagonals (xy, yz, 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
+
+# no nrt: views are not counted as references, so these functions cannot allocate
+OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "_nrt": False}
 
 Block = tuple[float, float, float, float, float, float, float, float, float]
 Vector = tuple[float, float, float, float, float, float]
@@ -17,7 +22,7 @@ NOT_FINITE = 1
 NO_ROOT = 2
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def load_block(values: np.ndarray, start: int) -> Block:
     """Nine scalars of `values` from index `start`, as a block."""
     return (
@@ -33,7 +38,7 @@ def load_block(values: np.ndarray, start: int) -> Block:
     )
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def load_vector(values: np.ndarray, start: int) -> Vector:
     """Six scalars of `values` from index `start`, as a vector."""
     return (
@@ -46,7 +51,7 @@ def load_vector(values: np.ndarray, start: int) -> Vector:
     )
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def block_sum(a: Block, factor: float, b: Block) -> Block:
     """a + factor b."""
     return (
@@ -62,7 +67,7 @@ def block_sum(a: Block, factor: float, b: Block) -> Block:
     )
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def widened(a: Block, diagonal: tuple[float, float, float]) -> Block:
     """a with `diagonal` added to that of its normal part."""
     return (
@@ -70,7 +75,7 @@ def widened(a: Block, diagonal: tuple[float, float, float]) -> Block:
     )  # fmt: skip
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def block_inverse(a: Block) -> Block:
     """Inverse by cofactors; the normal part must be regular."""
     c00 = a[1] * a[2] - a[4] * a[4]
@@ -90,7 +95,7 @@ def block_inverse(a: Block) -> Block:
     )
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def block_times(a: Block, v: Vector) -> Vector:
     """a v."""
     return (
@@ -103,19 +108,19 @@ def block_times(a: Block, v: Vector) -> Vector:
     )
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def dot(u: Vector, v: Vector) -> float:
     """Scalar product of two vectors."""
     return u[0] * v[0] + u[1] * v[1] + u[2] * v[2] + u[3] * v[3] + u[4] * v[4] + u[5] * v[5]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def scaled(factor: float, v: Vector) -> Vector:
     """factor v."""
     return (factor * v[0], factor * v[1], factor * v[2], factor * v[3], factor * v[4], factor * v[5])
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def vector_sum(u: Vector, factor: float, v: Vector) -> Vector:
     """u + factor v."""
     return (
@@ -128,7 +133,7 @@ def vector_sum(u: Vector, factor: float, v: Vector) -> Vector:
     )
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def store_block(a: Block, factor: float, out: np.ndarray) -> None:
     """Write factor a into `out` (6, 6)."""
     out[:, :] = 0.0
@@ -140,7 +145,7 @@ def store_block(a: Block, factor: float, out: np.ndarray) -> None:
     out[0, 2] = out[2, 0] = factor * a[5]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def store_vector(v: Vector, factor: float, out: np.ndarray, start: int) -> None:
     """Write factor v into six places of `out` from `start`."""
     out[start] = factor * v[0]
@@ -151,7 +156,7 @@ def store_vector(v: Vector, factor: float, out: np.ndarray, start: int) -> None:
     out[start + 5] = factor * v[5]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def add_outer(u: Vector, factor: float, v: Vector, out: np.ndarray) -> None:
     """Add factor u v^T to `out` (6, 6)."""
     for i in range(6):
@@ -160,13 +165,13 @@ def add_outer(u: Vector, factor: float, v: Vector, out: np.ndarray) -> None:
             out[i, j] += scale * v[j]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def all_finite(v: Vector) -> bool:
     """Whether no component is NaN or infinite (a sum would hide inf - inf only as NaN)."""
     return bool(np.isfinite(abs(v[0]) + abs(v[1]) + abs(v[2]) + abs(v[3]) + abs(v[4]) + abs(v[5])))
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**OPTIONS)
 def fail(code: int, stress: np.ndarray, tangent: np.ndarray) -> int:
     """Blank the outputs of a failed point, so that nobody can mistake them for numbers; returns `code`."""
     stress[:] = np.nan

@@ -23,7 +23,7 @@ from kyphos.materials import (
     ligament_row,
     load_card,
 )
-from kyphos.materials.kernels.fibres import second_difference
+from kyphos.materials.kernels.fibres import first_differences, second_difference
 
 SOFT = {"c10_mpa": 0.18, "c01_mpa": 0.045, "bulk_modulus_mpa": 3.3}
 ACROSS = ("fibre_a_y", "fibre_a_z", "fibre_b_y", "fibre_b_z")
@@ -124,10 +124,19 @@ def test_tangent_with_nearly_equal_principal_strains(name, gap):
     assert bench.tangent_error(field, strain, field.initial_state(), step=1e-6).max() < 1e-6
 
 
+def second(*points):
+    e, first = np.array(points), np.empty((3, 3))
+    first_differences(e, first)
+    return second_difference(e, first, 0, 1, 2)
+
+
 def test_second_difference_is_smooth_where_its_formula_changes():
-    near, far = second_difference(0.3, 0.3 + 4.999e-3, 0.302), second_difference(0.3, 0.3 + 5.001e-3, 0.302)
+    near, far = second(0.3, 0.3 + 4.999e-3, 0.302), second(0.3, 0.3 + 5.001e-3, 0.302)
     assert far / near - 1.0 == pytest.approx(2.0 * 2e-6 / 3.0, rel=1e-2)  # d ln f[x,y,z]/dy = 2/3 for near points
-    assert second_difference(0.1, 0.1, 0.1) == pytest.approx(2.0 * np.exp(0.2), rel=1e-14)
+    assert second(0.1, 0.1, 0.1) == pytest.approx(2.0 * np.exp(0.2), rel=1e-14)
+    assert second(0.4, -0.3, 0.1) == pytest.approx(second(0.1, 0.4, -0.3), rel=1e-14)
+    divided = (np.exp(0.8) / 0.7 - np.exp(-0.6) / 0.7) - (np.exp(0.2) - np.exp(-0.6)) / 0.4
+    assert second(0.4, -0.3, 0.1) == pytest.approx(divided / 0.3, rel=1e-12)
 
 
 def test_a_strip_of_annulus_along_its_layers():
