@@ -203,7 +203,12 @@ def as_json(comparison: Comparison) -> dict[str, object]:
         for name, unit in comparison.quantities.items()
     ]
     arms = [{"name": a.name, "status": a.result.status, "message": a.message} for a in comparison.arms]
-    told = {"title": comparison.title, "description": comparison.description, "arms": arms, "rows": rows}
+    told: dict[str, object] = {
+        "title": comparison.title,
+        "description": comparison.description,
+        "arms": arms,
+        "rows": rows,
+    }
     told |= {"adjacent": comparison.felt_under} if comparison.felt_under else {}
     bands = {arm: {name: vars(band) for name, band in found.items()} for arm, found in comparison.bands.items()}
     return told | ({"population": {"specimens": len(comparison.people), "bands": bands}} if bands else {})
