@@ -74,7 +74,8 @@ def test_any_request_is_met(seed, monkeypatch):
     approach = "bipedicular" if shape == "separate" else str(rng.choice(sorted(TIPS)))
     bone_share, exponent = float(rng.choice([0.05, 0.08, 0.12])), float(rng.choice([1.0, 2.0]))
     cavities, leaks = rng.random(2) < 0.4
-    volume_ml = float(rng.uniform(2.0, {"separate": 4.0, "unilateral": 6.0}.get(shape, 8.0)))
+    least, most = {"separate": (2.0, 4.0), "unilateral": (2.0, 6.0), "bridging": (3.0, 8.0)}.get(shape, (2.0, 8.0))
+    volume_ml = float(rng.uniform(least, most))
     ground = ground_of(body(), exponent, bone_share)
     ground = hollow(ground) if cavities else ground
     tips, wall = tips_of(ground, approach), np.full(len(ground.wall.owner), 10.0) if leaks else None
