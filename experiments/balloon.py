@@ -30,6 +30,7 @@ from .bench import (
     with_cavities,
     with_material,
 )
+from .cementing import ground_of
 from .energy import Ledger
 from .walk import Ended, Running, Solved, passed
 
@@ -58,6 +59,8 @@ def check_room(stage: plan.ReduceStage, bench: Bench) -> None:
     ------
     StudyError
         What is wrong, what is allowed, and what to try.
+    MeshError
+        A tip lies outside the bone.
     """
     where = f"stage {stage.name!r}: balloon_volume_ml = {stage.balloon_volume_ml:g}"
     if stage.balloon_volume_ml < SEED_ML:
@@ -74,6 +77,8 @@ def check_room(stage: plan.ReduceStage, bench: Bench) -> None:
             f"of {body_ml:.1f} mL; allowed: up to {most_ml:.1f} mL each ({LARGEST_SHARE:.0%} of the body in all). "
             "Usual volumes are 2 to 4 mL each."
         )
+    tips = meshes.needle_tips(bench.body, stage.approach, **stage.needle)
+    meshes.check_tips(ground_of(bench, plan.CementStage()), tips)
     seeds(bench, stage)
 
 

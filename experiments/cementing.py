@@ -69,7 +69,8 @@ def ground_of(bench: Bench, stage: plan.CementStage) -> meshes.Ground:
     passing = materials.relative_permeability(density, _damage(bench)[bone])
     slowness[bone] = materials.front_slowness(passing, stage.viscosity or "high")
     wall = meshes.body_wall(mesh, points, level)
-    return meshes.Ground(points, mesh.cells, bench.body, space, slowness, cavity, wall)
+    exponent = materials.front_exponent(stage.viscosity or "high")
+    return meshes.Ground(points, mesh.cells, bench.body, space, slowness, cavity, wall, exponent)
 
 
 def check_requests(stages: Iterable[plan.Stage], bench: Bench) -> None:
@@ -78,7 +79,7 @@ def check_requests(stages: Iterable[plan.Stage], bench: Bench) -> None:
     Raises
     ------
     MeshError
-        A needle ends outside the bone.
+        A needle ends outside the bone, or needles and shape do not go together.
     StudyError
         More cement than its side of the body can take.
     DataError
@@ -94,17 +95,18 @@ def _check(stage: plan.CementStage, bench: Bench) -> None:
     if stage.file is not None:
         meshes.read_deposit(Path(stage.file))
         return
-    meshes.check_tips(ground, meshes.needle_tips(bench.body, stage.approach, **stage.needle))
-    room_ml = ground.room_mm3.sum() / MM3_PER_ML * (0.5 if stage.shape == "unilateral" else 1.0)
-    if stage.volume_ml > room_ml and not stage.leak:
-        raise StudyError(
-            f"stage {stage.name!r}: volume_ml = {stage.volume_ml:g} is more cement than the pores take where "
-            f'shape = "{stage.shape}" lets it go, about {room_ml:.1f} mL; lower volume_ml'
-        )
+    tips = meshes.needle_tips(bench.body, stage.approach, **stage.needle)
+    meshes.check_tips(ground, tips)
     if stage.shape == "separate" and stage.approach != "bipedicular":
         raise StudyError(
             f'stage {stage.name!r}: shape = "separate" needs two needles; set approach = "bipedicular", or '
             'shape = "unilateral"'
+        )
+    room_ml = meshes.room_mm3(ground, tips, stage.shape) / MM3_PER_ML
+    if stage.volume_ml > room_ml and not stage.leak:
+        raise StudyError(
+            f"stage {stage.name!r}: volume_ml = {stage.volume_ml:g} is more cement than the pores take where "
+            f'shape = "{stage.shape}" lets it go, about {room_ml:.1f} mL; lower volume_ml'
         )
 
 

@@ -104,6 +104,27 @@ class Comparison:
         ranks = {name: _rank(name) for name in units}
         return {name: units[name] for name in sorted(units, key=lambda name: ranks[name])}
 
+    @cached_property
+    def states(self) -> list[str]:
+        """All states that some arm was in, in the order of the procedure; repeated ones after the first ones."""
+        found = (re.fullmatch(r"height_(.*)_anterior_mm", name) for name in self.quantities)
+        return [match[1] for match in found if match and match[1].split("_")[0] in STATES]
+
+    @cached_property
+    def felt_under(self) -> dict[str, str]:
+        """How segments were held and loaded when their neighbours were looked at -> where; empty for vertebrae alone.
+
+        Where is "" if it was always so, else names arms and states.
+        """
+        found: dict[str, tuple[list[str], list[str]]] = {}
+        for arm in self.arms:
+            for state, words in arm.result.manifest.get("adjacent", {}).items():
+                for place, name in zip(found.setdefault(words, ([], [])), (arm.name, state), strict=True):
+                    place += [] if name in place else [name]
+        if len(found) < 2:
+            return dict.fromkeys(found, "")
+        return {words: f"{', '.join(arms)}; {', '.join(states)}" for words, (arms, states) in found.items()}
+
     def value(self, arm: Arm, quantity: str) -> float | None:
         """What an arm found, or None."""
         outcome = arm.values.get(quantity)
@@ -173,15 +194,32 @@ def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
 
 
 def as_json(comparison: Comparison) -> dict[str, object]:
-    """The comparison as plain data: arms, a row per quantity (null where an arm has none), bands."""
+    """The comparison as plain data: arms, a row per quantity (null where an arm has none), bands.
+
+    Of segments ``adjacent`` too, as ``Comparison.felt_under``.
+    """
     rows = [
         {"quantity": name, "unit": unit, "values": {arm.name: comparison.value(arm, name) for arm in comparison.arms}}
         for name, unit in comparison.quantities.items()
     ]
     arms = [{"name": a.name, "status": a.result.status, "message": a.message} for a in comparison.arms]
-    told = {"title": comparison.title, "description": comparison.description, "arms": arms, "rows": rows}
+    told: dict[str, object] = {
+        "title": comparison.title,
+        "description": comparison.description,
+        "arms": arms,
+        "rows": rows,
+    }
+    told |= {"adjacent": comparison.felt_under} if comparison.felt_under else {}
     bands = {arm: {name: vars(band) for name, band in found.items()} for arm, found in comparison.bands.items()}
     return told | ({"population": {"specimens": len(comparison.people), "bands": bands}} if bands else {})
+
+
+def felt_words(comparison: Comparison) -> list[str]:
+    """A sentence for each way in which the segments were held and loaded when their neighbours were looked at."""
+    return [
+        f"Neighbours and discs are looked at under {words}{f' ({where})' if where else ''}."
+        for words, where in comparison.felt_under.items()
+    ]
 
 
 def table_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:

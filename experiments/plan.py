@@ -570,6 +570,24 @@ def _cycle(number: int, block: Cycling) -> CycleStage:
     return CycleStage(name=f"cycle_{number}", **block.model_dump(include=set(Cycling.model_fields) - {"protocol"}))
 
 
+def check_balloons(stages: Iterable[Stage]) -> None:
+    """Refuse (ValueError) to deflate balloons that are not in, and more balloons where some are still in.
+
+    Cement takes the place of balloons that were not deflated.
+    """
+    inside = ""
+    for stage in stages:
+        where = f"stage {stage.name!r}"
+        if stage.kind == "deflate" and not inside:
+            raise ValueError(f"{where}: there are no balloons to deflate; put a stage of kind 'reduce' before it")
+        if stage.kind == "reduce" and inside:
+            raise ValueError(
+                f"{where}: the balloons of stage {inside!r} are still in; put a stage of kind 'deflate' between the two"
+            )
+        if stage.kind in ("reduce", "deflate", "cement"):
+            inside = stage.name if stage.kind == "reduce" else ""
+
+
 def check_segment_keys(stages: Iterable[Stage], levels: Sequence[str]) -> None:
     """Refuse (ValueError) what a vertebra alone has not, what of a segment is not measured, and other levels."""
     segment = len(levels) > 1

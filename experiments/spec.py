@@ -27,6 +27,7 @@ from kyphos.experiments.plan import (
     CouponStage,
     Stage,
     VoxelStage,
+    check_balloons,
     check_segment_keys,
     default_shape,
     default_viscosity,
@@ -112,6 +113,7 @@ class StudySpec(Table):
             _check_same(self.body_stages, self._expanded())
         _check_names(self.stage)
         check_segment_keys(self.body_stages, self.specimen.levels)
+        check_balloons(self.body_stages)
         return self
 
     def _resolve_coupon(self, coupon: Coupon) -> None:

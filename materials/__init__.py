@@ -23,6 +23,7 @@ from .field import Block, MaterialField, Response
 from .flow import (
     CAVITY_SLOWNESS,
     bone_volume_fraction,
+    front_exponent,
     front_slowness,
     relative_permeability,
     wall_permeability,
@@ -118,6 +119,7 @@ __all__ = [
     "drive_uniaxial",
     "facet_row",
     "fibre_directions",
+    "front_exponent",
     "front_slowness",
     "hu_line",
     "interdigitated",

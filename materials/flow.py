@@ -41,8 +41,12 @@ def relative_permeability(density_g_per_cc: ArrayLike, damage: ArrayLike, card: 
 
 def front_slowness(permeability: ArrayLike, viscosity: Viscosity, card: Card | None = None) -> Floats:
     """Time per length (k,) of a front of cement where bone has a relative permeability (k,); 1 in reference bone."""
-    flow = card or load_card(FLOW)
-    return np.asarray(np.asarray(permeability, dtype=np.float64) ** -flow[f"exponent_{viscosity}_viscosity"])
+    return np.asarray(np.asarray(permeability, dtype=np.float64) ** -front_exponent(viscosity, card))
+
+
+def front_exponent(viscosity: Viscosity, card: Card | None = None) -> float:
+    """Power of the permeability with which the slowness of a front falls."""
+    return float((card or load_card(FLOW))[f"exponent_{viscosity}_viscosity"])
 
 
 def wall_permeability(damage: ArrayLike, card: Card | None = None) -> Floats:

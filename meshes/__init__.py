@@ -22,7 +22,7 @@ from kyphos.meshes.model import (
     gauge_height_mm,
     mesh_hash,
 )
-from kyphos.meshes.placement import Deposit, Ground, Wall, body_wall, check_tips, place_as, place_cement
+from kyphos.meshes.placement import Deposit, Ground, Wall, body_wall, check_tips, place_as, place_cement, room_mm3
 from kyphos.meshes.quality import check_quality, scaled_jacobian
 from kyphos.meshes.segment import Frame, PlacedShape, random_segment, segment_mesh, sizes_like, sweep_segment
 from kyphos.meshes.spine import (
@@ -86,6 +86,7 @@ __all__ = [
     "read_spine",
     "read_vtu",
     "read_vtu_mesh",
+    "room_mm3",
     "round_coupon",
     "sample_ct",
     "scaled_jacobian",

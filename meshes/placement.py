@@ -9,14 +9,18 @@ dx/dt ~ k / x, so that x^2 ~ k t, and the sum of length / sqrt(k) orders the cel
 reservoir engineering). The first runs ahead along weak or broken bone, the second stays compact. Times are in mm of
 reference bone: in it the front is as many mm from the tip.
 
-The cells of the mesh are first cut into pieces of about a millimetre, so that the front does not know how coarse the
-mesh is; what a cell holds is the sum over its pieces. A piece is joined to all pieces within two rings of shared
-corners. On a grid of cubes the longest detour against the straight line is then 5 %, 2 % in the mean (through faces
-alone: 73 %); that is some tenths of a millimetre, enough to halve the area of a deposit that grazes a wall. So ways are
-then straightened: from cells some hops back a straight line is tried, and taken where it is faster (any-angle paths:
-Nash et al. 2007, AAAI 22:1177). A front in uniform bone is a ball. A piece is filled while the front passes through it:
-its share rises from 0 to 1 as the front goes from half a piece before its centre to half a piece behind. So the volume
-is exact, the cells of the last layer are partly filled, and little jumps when the mesh is refined.
+The front is followed on a grid along the body's axes, the same for every mesh of a body, so that it does not know how
+coarse the mesh is. What the mesh gives is the permeability: a Gaussian mean of the cells' values, of one length on
+all meshes. The graph joins each node to the 98 around it within two layers that it sees; the longest detour against the
+straight line is then some per cent, tenths of a millimetre, enough to halve the area of a deposit that grazes a wall.
+Ways are therefore straightened: from nodes some hops back a straight line is tried, and taken where it is faster
+(any-angle paths: Nash et al. 2007, AAAI 22:1177). A front in uniform bone is a ball.
+
+The cells of the mesh are cut into pieces of about a millimetre, and the front's time at their centres, and at the
+corners of their faces on the wall, is found in the same way from the nodes around. A piece is filled while the front
+passes through it: its share rises from 0 to 1 as the front goes from half a piece before its centre to half a piece
+behind. What a cell holds is the sum over its pieces. So the volume is exact, the cells of the last layer are partly
+filled, and little jumps when the mesh is refined.
 
 A cell takes the law of the cement as soon as it holds any; bone that creeps and breaks would be frozen half a cell
 around the deposit. So cells filled by less than 0.4 give what they hold to the other cells of the last layer.
@@ -26,13 +30,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import product
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates
+from scipy.optimize import brentq
 from scipy.sparse import csgraph
 from scipy.spatial import cKDTree
 
@@ -59,15 +65,18 @@ PIECE_MM = 1.05  # largest mean size of a piece: the spacing of trabeculae, whic
 SMOOTHING_MM = 2.0  # standard deviation of that mean: permeability is measured on cores of 5 to 10 mm
 SAME_MM = 1e-5  # corners closer than this are one
 THINNEST_FILL = 0.4  # less stays bone; see the end of the text above
-HALF_GAP_MM = 2.5  # bone that stays free on either side of the midline between separate deposits
+HALF_GAP_MM = 3.0  # bone that stays free on either side of the midline between separate deposits
 NEAR_MM = 0.25  # a corner this close to the midline lies on it
-BRIDGE_REACH = 1.3  # a bridging front is meant to pass the further endplate by this factor
-BRIDGE_TRIES, BRIDGE_STEP = 12, 0.8
+BRIDGE_MM2 = 20.0  # contact with each endplate that makes a bridge: a patch 5 mm wide
+LEAST_STRETCH, STRETCH_TOLERANCE = 0.07, 0.003  # factor on axial lengths; tolerance of its logarithm
 OPEN_SLOWNESS = 1e-6  # of a cavity: next to nothing, but an edge of the graph
-SMALLEST_MM3 = 1e-6  # that a piece counts as on the front's way
 STRAIGHT_HOPS = (16, 8, 4, 2)  # back on a way, from where a straight line is tried
-REACH = 1.2  # of a cell's size, about its centre, counts as within it
-CLOSED_SLOWNESS = 1e6  # where there is no cell
+GRID_MM = 0.75  # of the grid on which the front is followed
+REACH_MM = 1.0  # around the centre of a piece, or its size where that is more, counts as within it
+SEEN_MM = 1.3  # beyond those nodes slowness is still known: the diagonal of the grid, for what lies between them
+CLOSED_SLOWNESS = 1e6  # where there is no bone
+AROUND = 8  # nodes of the grid around a point, from which the front may come
+THINNEST_MM = 1e-2  # of a front in a piece that is folded and holds nothing
 SAMPLES = 3  # along the side of a face, to find how much of it the front has passed
 FACING = 0.7  # cosine between a wall's normal and the direction that it is named after
 
@@ -119,6 +128,8 @@ class Ground:
         (m,) whether a cell is empty.
     wall
         The boundary of the inside.
+    exponent
+        Slowness is the permeability to the power of minus this; means are those of the permeability.
     """
 
     points_mm: Floats
@@ -128,6 +139,7 @@ class Ground:
     slowness: Floats
     cavity: Bools
     wall: Wall
+    exponent: float = 1.0
 
     @cached_property
     def volumes_mm3(self) -> Floats:
@@ -149,20 +161,14 @@ class Ground:
         """(k, 4) points around the faces of the wall."""
         return np.asarray(self.cells[self.wall.owner[:, None], FACES[self.wall.side]])
 
-    @cached_property
-    def joined(self) -> sp.csr_array:
-        """(m, m) cells within two rings of shared points, each pair twice."""
-        rows = np.repeat(np.arange(len(self.cells)), 8)
-        shape = (len(self.cells), len(self.points_mm))
-        at = sp.csr_array((np.ones(self.cells.size, np.int32), (rows, self.cells.ravel())), shape=shape)
-        ring = at @ at.T
-        return sp.csr_array(ring @ ring)
+    def local_mm(self, points_mm: Floats) -> Floats:
+        """Points (p, 3) along the body's axes, from its centre."""
+        return np.asarray((points_mm - self.body.centre_mm) @ self.body.axes.T)
 
     @cached_property
     def aside_mm(self) -> Floats:
         """(m, 8) how far the corners lie to the right of the midline."""
-        offsets = self.points_mm - self.body.centre_mm
-        return np.asarray((offsets @ self.body.axes[0])[self.cells])
+        return np.asarray(self.local_mm(self.points_mm)[:, 0][self.cells])
 
 
 @dataclass(frozen=True)
@@ -280,23 +286,44 @@ def place_cement(
     tips = np.atleast_2d(np.asarray(tips_mm, dtype=np.float64))
     fine = cut(ground)
     delay = None if wall_slowness is None else (wall_slowness * ground.wall.thickness_mm)[fine.face]
-    free = ground.space > 0.0
     if shape == "separate":
         _check_two_sides(ground, tips)
-        sides = [
-            (free & _on_side(ground, tip, NEAR_MM))[fine.parent] & _on_side(fine.ground, tip, HALF_GAP_MM)
-            for tip in tips
-        ]
-        fronts = [_front(fine.ground, side, tip[None]) for side, tip in zip(sides, tips, strict=True)]
-        one, two = (_filled(fine.ground, front, 0.5 * volume_mm3, delay) for front in fronts)
-        return _gathered(ground, fine, one) + _gathered(ground, fine, two)
+        one, two = (_beside_midline(ground, fine, tip, NEAR_MM, HALF_GAP_MM) for tip in tips)
+        return _placed(ground, one, tips[:1], 0.5 * volume_mm3, delay) + _placed(
+            ground, two, tips[1:], 0.5 * volume_mm3, delay
+        )
     if shape == "bridging":
-        return _gathered(ground, fine, _bridge(fine.ground, tips, volume_mm3, delay))
+        return _gathered(ground, fine, _bridge(fine, tips, volume_mm3, delay))
     if shape == "unilateral":
-        tips = tips[-1:]
-        free = free & _on_side(ground, tips[0], 0.0)
-    front = _front(fine.ground, free[fine.parent], tips, cavity_first=shape != "interdigitated")
+        return _placed(ground, _beside_midline(ground, fine, tips[-1], None, 0.0), tips[-1:], volume_mm3, delay)
+    return _placed(ground, fine, tips, volume_mm3, delay, cavity_first=shape != "interdigitated")
+
+
+def _placed(
+    ground: Ground, fine: Cut, tips: Floats, volume_mm3: float, delay: Floats | None, cavity_first: bool = True
+) -> Deposit:
+    """Let one front fill the volume, wherever the pieces have space."""
+    front = _front(fine, tips, cavity_first=cavity_first)
     return _gathered(ground, fine, _filled(fine.ground, front, volume_mm3, delay))
+
+
+def room_mm3(ground: Ground, tips_mm: Floats, shape: str) -> float:
+    """Volume that cement of a shape can take at most, mm3, without leaks.
+
+    Raises
+    ------
+    MeshError
+        Needles and shape do not go together.
+    """
+    tips = np.atleast_2d(np.asarray(tips_mm, dtype=np.float64))
+    if shape == "separate":
+        _check_two_sides(ground, tips)
+        fine = cut(ground)
+        sides = [_beside_midline(ground, fine, tip, NEAR_MM, HALF_GAP_MM) for tip in tips]
+        return 2.0 * min(float(side.ground.room_mm3.sum()) for side in sides)
+    if shape == "unilateral":
+        return float(_beside_midline(ground, cut(ground), tips[-1], None, 0.0).ground.room_mm3.sum())
+    return float(ground.room_mm3.sum())
 
 
 def place_as(
@@ -328,22 +355,45 @@ def place_as(
             "be drawn in the coordinates of the scan, or, without one, of the mesh"
         )
     touch = distance_mm(drawn.points_mm[drawn.wall_corners].reshape(-1, 3)).reshape(-1, 4)
-    front = Front(arrival, np.cbrt(fine.ground.volumes_mm3), touch)
+    front = Front(arrival, np.maximum(np.cbrt(fine.ground.volumes_mm3), THINNEST_MM), touch)
     return _gathered(ground, fine, _filled(fine.ground, front, volume_mm3, None))
 
 
 # --- pieces --------------------------------------------------------------------------------------------------------
 
 
+class Field(NamedTuple):
+    """Values (a, b, c) on a grid along the body's axes, whose nodes lie at multiples of `GRID_MM` from its centre.
+
+    ``first`` (3,) are the multiples of the first node. So all meshes of a body share the nodes.
+    """
+
+    first: Ints
+    values: Floats
+
+    @property
+    def nodes_mm(self) -> Floats:
+        """(a b c, 3) places of the nodes."""
+        index = np.stack(np.meshgrid(*map(np.arange, self.values.shape), indexing="ij"), axis=-1)
+        return np.asarray(GRID_MM * (self.first + index.reshape(-1, 3)))
+
+    def at(self, local_mm: Floats) -> Floats:
+        """(p,) values at points (p, 3), linear between nodes."""
+        places = local_mm / GRID_MM - self.first
+        return np.asarray(map_coordinates(self.values, places.T, order=1, mode="nearest"))
+
+
 class Cut(NamedTuple):
     """The cells that cement may enter, cut into pieces, and where those come from.
 
-    ``parent`` (p,) is the cell of each piece, ``face`` (f,) the face of the wall that each small face is part of.
+    ``parent`` (p,) is the cell of each piece, ``face`` (f,) the face of the wall that each small face is part of;
+    ``bone`` is the slowness of the bone.
     """
 
     ground: Ground
     parent: Ints
     face: Ints
+    bone: Field
 
 
 def cut(ground: Ground) -> Cut:
@@ -375,10 +425,12 @@ def cut(ground: Ground) -> Cut:
         np.ones(len(parent)),
         ground.cavity[parent],
         wall,
+        ground.exponent,
     )
-    slowness = np.where(small.cavity, ground.slowness[parent], _smooth_slowness(ground, ids, small.centroids_mm))
+    bone = _smooth_slowness(ground, small, parent)
+    slowness = np.where(small.cavity, ground.slowness[parent], bone.at(small.local_mm(small.centroids_mm)))
     area = np.linalg.norm(face_areas_mm2(small.points_mm, cells)[wall.owner, wall.side], axis=1)
-    return Cut(replace(small, slowness=slowness, wall=wall._replace(area_mm2=area)), parent, face)
+    return Cut(replace(small, slowness=slowness, wall=wall._replace(area_mm2=area)), parent, face, bone)
 
 
 def _piece_corners(count: int) -> Ints:
@@ -389,24 +441,39 @@ def _piece_corners(count: int) -> Ints:
     return np.asarray((place[..., 0] * (count + 1) + place[..., 1]) * (count + 1) + place[..., 2])
 
 
-def _smooth_slowness(ground: Ground, ids: Ints, at_mm: Floats) -> Floats:
-    """(p,) slowness of the bone in the cells ``ids`` (k,) as a Gaussian mean about the points (p, 3).
+def _smooth_slowness(ground: Ground, small: Ground, parent: Ints) -> Field:
+    """Slowness of the bone of cells cut into pieces ``small``, by a Gaussian mean of the permeability.
 
-    What a mean over a cell of size h has smoothed already, h^2 / 12, is taken off the variance of the Gaussian, so
-    that all meshes see the same field.
+    It rises in proportion to the damage of a cell, as permeability does: a crush band one cell wide gives the same,
+    however wide the cells are, if it holds as much damage. What the mean over a cell of size h, the constant value
+    within it and the grid have smoothed already, h^2 / 12 twice and g^2 / 6, is taken off the variance of the Gaussian,
+    so that all meshes see the same field.
     """
-    bone = ids[~ground.cavity[ids]]
-    if not bone.size:
-        return np.ones(len(at_mm))
-    size = float(np.cbrt(np.median(ground.volumes_mm3[bone])))
-    width = max(np.sqrt(max(SMOOTHING_MM**2 - size**2 / 12.0, 0.0)), 0.6 * size)
-    tree, centres = cKDTree(at_mm), cKDTree(ground.centroids_mm[bone])
-    pairs = tree.sparse_distance_matrix(centres, 2.5 * width, output_type="ndarray")
-    weight = np.exp(-0.5 * (pairs["v"] / width) ** 2) * ground.volumes_mm3[bone][pairs["j"]]
-    total = np.bincount(pairs["i"], weight, len(at_mm))
-    mean = np.bincount(pairs["i"], weight * ground.slowness[bone][pairs["j"]], len(at_mm))
-    nearest = ground.slowness[bone][centres.query(at_mm)[1]]
-    return np.asarray(np.divide(mean, total, out=nearest, where=total > 0.0))
+    local, bone = small.local_mm(small.centroids_mm), ~small.cavity
+    first = np.floor(local.min(axis=0) / GRID_MM).astype(np.int64) - 2
+    shape = np.ceil(local.max(axis=0) / GRID_MM).astype(np.int64) + 3 - first
+    if not bone.any() or ground.exponent <= 0.0:
+        return Field(first, np.ones(shape))
+    size = float(np.cbrt(np.median(ground.volumes_mm3[np.unique(parent[bone])])))
+    width = np.sqrt(max(SMOOTHING_MM**2 - size**2 / 6.0 - GRID_MM**2 / 6.0, (0.5 * size) ** 2))
+    places, volume = local[bone] / GRID_MM - first, small.volumes_mm3[bone]
+    passing = ground.slowness[parent[bone]] ** (-1.0 / ground.exponent)
+    sums = [_spread(places, part, shape) for part in (volume * passing, volume)]
+    held, total = (gaussian_filter(part, width / GRID_MM, mode="constant") for part in sums)
+    known = total > 1e-9 * total.max()
+    nearest = distance_transform_edt(~known, return_distances=False, return_indices=True)
+    mean = np.divide(held, total, out=np.ones(shape), where=known)[tuple(nearest)]
+    return Field(first, mean**-ground.exponent)
+
+
+def _spread(places: Floats, amount: Floats, shape: Ints) -> Floats:
+    """Amounts (k,) at ``places`` (k, 3) between the nodes of a grid, shared among the eight nodes around each."""
+    low = np.floor(places).astype(np.int64)
+    part, total = places - low, np.zeros(int(np.prod(shape)))
+    for corner in product((0, 1), repeat=3):
+        weight = np.prod(np.where(corner, part, 1.0 - part), axis=1)
+        total += np.bincount(np.ravel_multi_index((low + corner).T, shape), amount * weight, len(total))
+    return total.reshape(shape)
 
 
 def _cut_wall(ground: Ground, ids: Ints, count: int) -> tuple[Wall, Ints]:
@@ -427,8 +494,8 @@ def _cut_wall(ground: Ground, ids: Ints, count: int) -> tuple[Wall, Ints]:
 def _gathered(ground: Ground, fine: Cut, deposit: Deposit) -> Deposit:
     """What the cells hold of a deposit in pieces, without cells that are hardly filled."""
     count, faces = len(ground.space), len(ground.wall.owner)
-    room = np.bincount(fine.parent, fine.ground.room_mm3, count)
-    held = np.bincount(fine.parent, fine.ground.room_mm3 * deposit.fill, count)
+    room = np.bincount(fine.parent, fine.ground.volumes_mm3 * ground.space[fine.parent], count)
+    held = np.bincount(fine.parent, fine.ground.volumes_mm3 * deposit.fraction, count)
     fill = np.divide(held, room, out=np.zeros(count), where=room > 0.0)
     fill[fill > 1.0 - 1e-12] = 1.0
     fill = _without_film(fill, ground.room_mm3)
@@ -442,126 +509,167 @@ def _gathered(ground: Ground, fine: Cut, deposit: Deposit) -> Deposit:
 # --- the front -----------------------------------------------------------------------------------------------------
 
 
-def _front(ground: Ground, free: Bools, tips: Floats, axial: float = 1.0, cavity_first: bool = True) -> Front:
-    """Arrival of a front that may go through the cells ``free`` (m,); lengths along the body count ``axial`` times."""
+def _front(fine: Cut, tips: Floats, axial: float = 1.0, cavity_first: bool = True) -> Front:
+    """Arrival of a front wherever the pieces have space; lengths along the body count ``axial`` times."""
+    ground, free = fine.ground, fine.ground.space > 0.0
     if not free.any():
         raise MeshError("there is no free bone around the needle; move the needle")
-    metric = ground.body.axes * np.array([[1.0], [1.0], [axial]])
-    at, size = ground.centroids_mm @ metric.T, np.cbrt(np.maximum(ground.volumes_mm3, SMALLEST_MM3) * axial)
-    cavity = free & ground.cavity if cavity_first else np.zeros_like(free)
-    slowness, width = np.where(cavity, OPEN_SLOWNESS, ground.slowness), size * ground.slowness
-    arrival = np.full(len(free), np.inf)
-    ids = np.flatnonzero(free)
-    joined = ground.joined if free.all() else ground.joined[ids][:, ids]
-    if cavity.any():
-        roots = np.flatnonzero(cavity[ids])
-        start = np.where(cavity[ids], 0.0, np.inf)
-    else:
-        roots, start = _near_tips(at[ids], slowness[ids], joined, tips @ metric.T)
-    times, before = _travel(at[ids], slowness[ids], joined, start)
-    if not cavity.any():  # ways begin at the tips, which follow the cells
-        before = np.where(before < 0, len(ids) + cKDTree(tips @ metric.T).query(at[ids])[1], before)
-    times, wall = _straightened(ground, ids, _Ways(at, size, slowness, times, before, tips @ metric.T), metric)
-    arrival[ids] = _through_faces(ground.cells[ids], times, roots)
+    ids, points = np.flatnonzero(free), np.unique(ground.wall_corners[free[ground.wall.owner]])
+    centres, tips = ground.local_mm(ground.centroids_mm), ground.local_mm(tips)
+    cavity = _cavities_at(ground.cells, free & ground.cavity & cavity_first, centres, tips)
+    nodes = _inside(fine, ids, np.where(cavity, OPEN_SLOWNESS, ground.slowness), np.array([1.0, 1.0, axial]))
+    sources = nodes.nearest(centres[cavity]) if cavity.any() else None
+    leaves = np.concatenate([centres[ids], ground.local_mm(ground.points_mm[points])])
+    times = _arrivals(nodes, tips, sources, leaves)
+    arrival, wall = np.full(len(free), np.inf), np.full(len(ground.points_mm), np.inf)
+    roots = np.flatnonzero(cavity[ids]) if cavity.any() else _nearest(centres[ids], tips)
+    arrival[ids], wall[points] = _through_faces(ground.cells[ids], times[: len(ids)], roots), times[len(ids) :]
+    size = np.cbrt(ground.volumes_mm3 * axial)
+    width = np.maximum(size * ground.slowness, THINNEST_MM)
     if cavity.any():  # before all else, the nearest to a tip first
-        width[cavity] = size[cavity]
-        away = cKDTree(tips @ metric.T).query(at[cavity])[0]
+        width[cavity] = np.maximum(size[cavity], THINNEST_MM)
+        away = cKDTree(tips * nodes.metric).query(centres[cavity] * nodes.metric)[0]
         arrival[cavity] = away - np.max(away + 0.5 * width[cavity])
         hollow = np.flatnonzero(cavity)
-        near = np.linalg.norm(at[hollow, None] - ground.points_mm[ground.cells[hollow]] @ metric.T, axis=2)
+        offsets = centres[hollow, None] - ground.local_mm(ground.points_mm)[ground.cells[hollow]]
+        near = np.linalg.norm(offsets * nodes.metric, axis=2)
         np.minimum.at(wall, ground.cells[hollow], arrival[hollow, None] + near)
-    return Front(arrival, width, wall[ground.wall_corners])
+    return Front(arrival, width, np.where(free[ground.wall.owner, None], wall[ground.wall_corners], np.inf))
 
 
-class _Ways(NamedTuple):
-    """Fastest ways through a graph: of all cells centres ``at`` (m, 3), sizes and slownesses (m,); of those that may be
-    entered times (k,) and the one before on the way, itself where it begins, or (k + c) a tip (c, 3).
+def _cavities_at(cells: Ints, cavity: Bools, centres: Floats, tips: Floats) -> Bools:
+    """(m,) those of the ``cavity`` cells (m,) that lie in one cavity with the nearest to a tip; others fill later."""
+    if not cavity.any():
+        return cavity
+    hollow = np.flatnonzero(cavity)
+    beside = cell_neighbours(cells[hollow])
+    one, side = np.nonzero(beside >= 0)
+    graph = sp.csr_array((np.ones(len(one)), (one, beside[one, side])), shape=(len(hollow), len(hollow)))
+    _, label = csgraph.connected_components(graph, directed=False)
+    found = np.zeros_like(cavity)
+    found[hollow] = np.isin(label, label[_nearest(centres[hollow], tips)])
+    return found
+
+
+class _Nodes(NamedTuple):
+    """Nodes of a grid that lie within the bone: their number (a, b, c), -1 outside, places ``at_mm`` (k, 3), the
+    slowness there and around (very large beyond), and factors ``metric`` (3,) on lengths along the axes.
     """
 
-    at: Floats
-    size: Floats
-    slowness: Floats
-    times: Floats
-    before: Ints
-    tips: Floats
+    number: Ints
+    at_mm: Floats
+    slowness: Field
+    metric: Floats
+
+    @property
+    def here(self) -> Floats:
+        """(k,) slowness at the nodes."""
+        return np.asarray(self.slowness.values[self.number >= 0])
+
+    def nearest(self, local_mm: Floats) -> Ints:
+        """Nodes (p,) nearest to points (p, 3)."""
+        return _nearest(self.at_mm, local_mm)
+
+    def length(self, offset_mm: Floats) -> Floats:
+        """Lengths (...,) of offsets (..., 3)."""
+        return np.asarray(np.linalg.norm(offset_mm * self.metric, axis=-1))
 
 
-def _straightened(ground: Ground, ids: Ints, ways: _Ways, metric: Floats) -> tuple[Floats, Floats]:
-    """Times (k,) at the cells ``ids``, and (n,) at points of the wall (infinite elsewhere), by the straightest ways."""
-    count, tips = len(ids), len(ways.tips)
-    cells, points = ground.cells[ids], np.unique(ground.wall_corners)
-    away = np.linalg.norm(ground.points_mm[cells] @ metric.T - ways.at[ids, None], axis=2)
-    around = ways.times[:, None] + away * ways.slowness[ids, None]
-    order = np.argsort(-around.ravel(), kind="stable")
-    last = np.full(len(ground.points_mm), -1)
-    last[cells.ravel()[order]] = order // 8  # the last that is written is the earliest around
-    points = points[last[points] >= 0]
-    first = np.full(len(ground.points_mm), np.inf)
-    first[cells.ravel()[order]] = around.ravel()[order]
-    at = np.concatenate([ways.at[ids], ways.tips, ground.points_mm[points] @ metric.T])
-    before = np.concatenate([ways.before, count + np.arange(tips), last[points]])
-    times = np.concatenate([ways.times, np.zeros(tips), first[points]])
-    start = np.flatnonzero(before < 0)
-    before[start] = start
-    field = _slowness_field(ways.at[ids], ways.size[ids], ways.slowness[ids])
+def _nearest(places: Floats, points: Floats) -> Ints:
+    """(p,) which of ``places`` (k, 3) is nearest to each of the points (p, 3)."""
+    return np.asarray(cKDTree(places).query(points)[1], dtype=np.int64)
+
+
+def _inside(fine: Cut, ids: Ints, slowness: Floats, metric: Floats) -> _Nodes:
+    """The nodes within the pieces ``ids`` (k,); ``slowness`` (p,) of all pieces counts in cavities."""
+    ground, grid = fine.ground, fine.bone.nodes_mm
+    size = np.maximum(np.cbrt(ground.volumes_mm3[ids]), REACH_MM)
+    away, near = cKDTree(ground.local_mm(ground.centroids_mm[ids])).query(grid)
+    inside = away <= size[near]
+    if not inside.any():
+        inside[np.argmin(away)] = True
+    here = np.where(ground.cavity[ids][near], slowness[ids][near], fine.bone.values.ravel())
+    here = np.where(away <= size[near] + SEEN_MM, here, CLOSED_SLOWNESS).reshape(fine.bone.values.shape)
+    index = np.where(inside, np.cumsum(inside) - 1, -1).reshape(here.shape)
+    return _Nodes(index, grid[inside], Field(fine.bone.first, here), metric)
+
+
+def _arrivals(nodes: _Nodes, tips: Floats, sources: Ints | None, leaves: Floats) -> Floats:
+    """Times (p,) at the points ``leaves`` (p, 3) of a front from the tips (c, 3), or from the nodes ``sources``.
+
+    Shortest ways through the graph of the nodes are drawn straight wherever that is faster.
+    """
+    here = nodes.here
+    start = np.full(len(here), np.inf)
+    for tip in tips if sources is None else ():
+        away = np.linalg.norm(nodes.at_mm - tip, axis=1)
+        near = np.flatnonzero(away <= max(2.0 * GRID_MM, float(away.min()) + 1e-9))
+        start[near] = np.minimum(start[near], nodes.length(nodes.at_mm[near] - tip) * here[near])
+    if sources is not None:
+        start[sources] = 0.0
+    times, before = _travel(nodes, start)
+    closed, count = ~np.isfinite(times), len(here)
+    if sources is None:  # ways begin at the tips, which follow the nodes
+        before = np.where(before < 0, count + cKDTree(tips * nodes.metric).query(nodes.at_mm * nodes.metric)[1], before)
+    before = np.where(before < 0, np.arange(count), before)
+    away, around = cKDTree(nodes.at_mm).query(leaves, k=min(AROUND, count))
+    around = around.reshape(len(leaves), -1)
+    late = times[around] + nodes.length(leaves[:, None] - nodes.at_mm[around]) * here[around]
+    best = np.argmin(late, axis=1)[:, None]
+    at = np.concatenate([nodes.at_mm, tips, leaves])
+    from_node = np.take_along_axis(around, best, axis=1)[:, 0]
+    before = np.concatenate([before, count + np.arange(len(tips)), from_node])
+    times = np.concatenate([times, np.zeros(len(tips)), np.take_along_axis(late, best, axis=1)[:, 0]])
+    times = _straightened(nodes, at, times, before)[count + len(tips) :]
+    times[closed[from_node]] = np.inf
+    return times
+
+
+def _straightened(nodes: _Nodes, at_mm: Floats, times: Floats, before: Ints) -> Floats:
+    """Times (k,) at points (k, 3) where straight lines from points ``before`` (k,) on the way are faster."""
     for hops in STRAIGHT_HOPS:
         origin = before
         for _ in range(int(np.log2(hops))):
             origin = origin[origin]
-        times = np.minimum(times, times[origin] + _straight_times(field, at[origin], at, 2 * hops))
-    wall = np.full(len(ground.points_mm), np.inf)
-    wall[points] = times[count + tips :]
-    return times[:count], wall
+        times = np.minimum(times, times[origin] + _straight_times(nodes, at_mm[origin], at_mm, 2 * hops))
+    return times
 
 
-class _Field(NamedTuple):
-    """Slowness on a grid of points ``origin_mm + spacing_mm * index``; very slow where there is no cell."""
-
-    origin_mm: Floats
-    spacing_mm: float
-    values: Floats
-
-
-def _slowness_field(at: Floats, size: Floats, slowness: Floats) -> _Field:
-    """What the cells (k,) at ``at`` (k, 3) say, on a grid somewhat finer than they are."""
-    spacing = 0.7 * float(np.median(size))
-    origin = at.min(axis=0) - spacing
-    shape = np.ceil((at.max(axis=0) - origin) / spacing).astype(np.int64) + 2
-    grid = origin + spacing * np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
-    away, near = cKDTree(at).query(grid)
-    return _Field(origin, spacing, np.where(away > REACH * size[near], CLOSED_SLOWNESS, slowness[near]))
-
-
-def _straight_times(field: _Field, start: Floats, end: Floats, samples: int) -> Floats:
+def _straight_times(nodes: _Nodes, start: Floats, end: Floats, samples: int) -> Floats:
     """(k,) times along straight lines between points (k, 3)."""
     total = np.zeros(len(end))
     for share in (np.arange(samples) + 0.5) / samples:
-        places = ((start + share * (end - start)) - field.origin_mm) / field.spacing_mm
-        total += map_coordinates(field.values, places.T, order=1, mode="nearest")
-    return np.asarray(np.linalg.norm(end - start, axis=1) * total / samples)
+        total += nodes.slowness.at(start + share * (end - start))
+    return nodes.length(end - start) * total / samples
 
 
-def _near_tips(at: Floats, slowness: Floats, joined: sp.csr_array, tips: Floats) -> tuple[Ints, Floats]:
-    """Cells nearest to the tips (c,), and times (k,) straight from the tips to all around, infinite elsewhere."""
-    start = np.full(len(at), np.inf)
-    roots = np.array([np.argmin(np.linalg.norm(at - tip, axis=1)) for tip in tips])
-    for tip, root in zip(tips, roots, strict=True):
-        near = joined.indices[joined.indptr[root] : joined.indptr[root + 1]]
-        start[near] = np.minimum(start[near], np.linalg.norm(at[near] - tip, axis=1) * slowness[near])
-    return roots, start
-
-
-def _travel(at: Floats, slowness: Floats, joined: sp.csr_array, start: Floats) -> tuple[Floats, Ints]:
-    """Shortest travel times (k,) from wherever ``start`` (k,) is finite, and the cell before (k,), -1 at the start."""
-    pairs = sp.triu(joined, 1, format="coo")
-    one, two = pairs.coords
-    cost = np.linalg.norm(at[one] - at[two], axis=1) * 0.5 * (slowness[one] + slowness[two])
+def _travel(nodes: _Nodes, start: Floats) -> tuple[Floats, Ints]:
+    """Shortest travel times (k,) from wherever ``start`` (k,) is finite, and the node before (k,), -1 at the start."""
+    here = nodes.here
+    ones: list[Ints] = []
+    twos: list[Ints] = []
+    costs: list[Floats] = []
+    for step in _steps():
+        low, high = np.maximum(-step, 0), np.maximum(step, 0)
+        shape = np.array(nodes.number.shape)
+        one = nodes.number[tuple(slice(a, n - b) for a, b, n in zip(low, high, shape, strict=True))].ravel()
+        two = nodes.number[tuple(slice(b, n - a) for a, b, n in zip(low, high, shape, strict=True))].ravel()
+        both = (one >= 0) & (two >= 0)
+        ones, twos = [*ones, one[both]], [*twos, two[both]]
+        costs.append(nodes.length(np.float64(GRID_MM) * step) * 0.5 * (here[one[both]] + here[two[both]]))
     first = np.flatnonzero(np.isfinite(start))
-    graph = _rooted(one, two, cost, first, start[first], len(start))
+    ends = np.concatenate(ones), np.concatenate(twos)
+    graph = _rooted(*ends, np.concatenate(costs), first, start[first], len(start))
     dijkstra: Any = csgraph.dijkstra  # its overloads do not know this call
     times, before = dijkstra(graph, directed=False, indices=len(start), return_predecessors=True)
     before = before[:-1].astype(np.int64)
     return times[:-1], np.where((before < 0) | (before == len(start)), -1, before)
+
+
+def _steps() -> list[Ints]:
+    """Steps (3,) to half of the nodes within two layers around, without those that are twice another one."""
+    found = [np.array(step) for step in product(range(-2, 3), repeat=3) if step > (0, 0, 0)]
+    return [step for step in found if np.gcd.reduce(step) == 1]
 
 
 def _rooted(one: Ints, two: Ints, weight: Floats, first: Ints, start: Floats, count: int) -> sp.csr_array:
@@ -595,36 +703,46 @@ def _through_faces(cells: Ints, times: Floats, roots: Ints) -> Floats:
 
 def _filled(ground: Ground, front: Front, volume_mm3: float, delay: Floats | None) -> Deposit:
     """Let the front advance until it holds the volume; ``delay`` (k,) is the time that it needs to cross the wall."""
+    now, exits = _moment(ground, front, volume_mm3, delay), _exits(front, delay)
+    leaked, open_ = np.zeros(len(exits)), np.isfinite(exits)
+    leaked[open_] = ground.wall.area_mm2[open_] * np.maximum(now - exits[open_], 0.0)
+    fill = np.where(ground.room_mm3 > 0.0, np.clip((now - front.arrival) / front.width + 0.5, 0.0, 1.0), 0.0)
+    return Deposit(fill, fill * ground.space, _touched(now, front.touch), leaked)
+
+
+def _moment(ground: Ground, front: Front, volume_mm3: float, delay: Floats | None) -> float:
+    """When the front holds the volume, leaks included; MeshError if it never does."""
     reached = np.flatnonzero(np.isfinite(front.arrival) & (ground.room_mm3 > 0.0))
-    room, half = ground.room_mm3[reached], 0.5 * front.width[reached]
-    begin, end = front.arrival[reached] - half, front.arrival[reached] + half
-    exits = np.full(len(front.touch), np.inf) if delay is None else front.touch.mean(axis=1) + delay
-    open_ = np.flatnonzero(np.isfinite(exits))
-    area = ground.wall.area_mm2[open_]
+    room, width = ground.room_mm3[reached], front.width[reached]
     if delay is None and volume_mm3 > room.sum() * (1.0 + 1e-12):
         raise MeshError(
             f"{volume_mm3 / MM3_PER_ML:.2f} mL do not fit: there is room for {room.sum() / MM3_PER_ML:.2f} mL where "
             "the cement can go; lower the volume"
         )
-    at = np.concatenate([begin, end, exits[open_]])
-    gain = np.concatenate([room / (end - begin), -room / (end - begin), area])
-    now = _time_of_volume(at, gain, volume_mm3)
-    leaked = np.zeros(len(exits))
-    leaked[open_] = area * np.maximum(now - exits[open_], 0.0)
-    fill = np.zeros(len(ground.space))
-    fill[reached] = np.clip((now - begin) / (end - begin), 0.0, 1.0)
-    return Deposit(fill, fill * ground.space, _touched(now, front.touch), leaked)
+    exits = _exits(front, delay)
+    open_ = np.isfinite(exits)
+    at = np.concatenate([front.arrival[reached] - 0.5 * width, front.arrival[reached] + 0.5 * width, exits[open_]])
+    return _time_of_volume(at, np.concatenate([room / width, -room / width, ground.wall.area_mm2[open_]]), volume_mm3)
+
+
+def _exits(front: Front, delay: Floats | None) -> Floats:
+    """(k,) when the front has crossed each face of the wall; never without a ``delay`` (k,)."""
+    return np.full(len(front.touch), np.inf) if delay is None else front.touch.mean(axis=1) + delay
 
 
 def _touched(now: float, touch: Floats) -> Floats:
     """(k,) share of quadrilaterals, at whose corners the front arrives at ``touch`` (k, 4), that it has passed."""
+    return np.asarray((_sampled(touch) < now).mean(axis=1))
+
+
+def _sampled(touch: Floats) -> Floats:
+    """(k, s) arrival within quadrilaterals, evenly spread; infinite where it is at a corner."""
     along = (np.arange(SAMPLES) + 0.5) / SAMPLES
     one, two = (side.ravel() for side in np.meshgrid(along, along))
     shares = np.array([(1 - one) * (1 - two), one * (1 - two), one * two, (1 - one) * two])
-    known = np.isfinite(touch).all(axis=1)
-    passed = np.zeros(len(touch))
-    passed[known] = (touch[known] @ shares < now).mean(axis=1)
-    return passed
+    found, known = np.full((len(touch), len(one)), np.inf), np.isfinite(touch).all(axis=1)
+    found[known] = touch[known] @ shares
+    return found
 
 
 def _time_of_volume(at: Floats, gain: Floats, volume: float) -> float:
@@ -669,40 +787,49 @@ def _check_two_sides(ground: Ground, tips: Floats) -> None:
         )
 
 
-def _on_side(ground: Ground, tip: Floats, gap_mm: float) -> Bools:
-    """(m,) cells on the side of the midline where the tip is; with a gap no corner comes closer than that."""
-    side = 1.0 if (tip - ground.body.centre_mm) @ ground.body.axes[0] >= 0.0 else -1.0
-    aside = side * ground.aside_mm
-    return np.asarray(aside.min(axis=1) > gap_mm if gap_mm > 0.0 else aside.mean(axis=1) > 0.0)
+def _beside_midline(ground: Ground, fine: Cut, tip: Floats, cells_mm: float | None, gap_mm: float) -> Cut:
+    """The pieces with space only on the side of the midline where the tip is, from ``gap_mm`` on; pieces are divided.
 
-
-def _bridge(ground: Ground, tips: Floats, volume_mm3: float, delay: Floats | None) -> Deposit:
-    """Draw the front out along the body's axis, the more the less cement there is, until both endplates are touched."""
-    axial = min(1.0, _first_stretch(ground, tips, volume_mm3))
-    everywhere = np.ones(len(ground.space), dtype=bool)
-    for _ in range(BRIDGE_TRIES):
-        deposit = _filled(ground, _front(ground, everywhere, tips, axial), volume_mm3, delay)
-        area = deposit.touched * ground.wall.area_mm2
-        if all(area[ground.wall.at(place)].sum() > 0.0 for place in PLACES[:2]):
-            return deposit
-        axial *= BRIDGE_STEP
-    raise MeshError(
-        f"{volume_mm3 / MM3_PER_ML:g} mL do not bridge the endplates of {ground.body.level}; raise the volume, or use "
-        'shape = "interdigitated"'
-    )
-
-
-def _first_stretch(ground: Ground, tips: Floats, volume_mm3: float) -> float:
-    """Factor on axial lengths for a spheroid about each tip that would reach past both endplates.
-
-    A spheroid of half-axes r and a, cut at the endplates a / 1.3 above and below its centre, holds
-    pi r^2 (2 a / 1.3) (1 - 1 / (3 1.3^2)); the factor is r / a.
+    With ``cells_mm`` whole cells that come closer than that stay free too.
     """
-    at = ground.points_mm[ground.wall_corners].mean(axis=1)
-    up = (at - ground.body.centre_mm) @ ground.body.axes[2]
-    levels = [float(np.median(up[ground.wall.at(place)])) for place in PLACES[:2]]
-    tip = float(np.mean((tips - ground.body.centre_mm) @ ground.body.axes[2]))
-    half = BRIDGE_REACH * max(levels[0] - tip, tip - levels[1], 1.0)
-    bulk = volume_mm3 / len(tips) / float(np.average(ground.space, weights=ground.room_mm3))
-    share = 2.0 / BRIDGE_REACH * (1.0 - 1.0 / (3.0 * BRIDGE_REACH**2))
-    return float(np.sqrt(bulk / (np.pi * half * share)) / half)
+    side = 1.0 if ground.local_mm(tip)[0] >= 0.0 else -1.0
+    aside = side * fine.ground.aside_mm
+    near, far = aside.min(axis=1), aside.max(axis=1)
+    share = np.clip((far - gap_mm) / np.maximum(far - near, SAME_MM), 0.0, 1.0)
+    if cells_mm is not None:
+        share = np.where(((side * ground.aside_mm).min(axis=1) > cells_mm)[fine.parent], share, 0.0)
+    return fine._replace(ground=replace(fine.ground, space=fine.ground.space * share))
+
+
+def _bridge(fine: Cut, tips: Floats, volume_mm3: float, delay: Floats | None) -> Deposit:
+    """Draw the front out along the body's axis, no more than it takes to touch both endplates."""
+    ground, wall = fine.ground, fine.ground.wall
+
+    @cache
+    def front(stretch: float) -> Front:
+        return _front(fine, tips, float(np.exp(stretch)))
+
+    def left(stretch: float) -> float:
+        """How long before the volume is in the second endplate is touched; negative if after."""
+        touch = front(stretch).touch
+        touched = max(_time_of_area(touch[at], wall.area_mm2[at]) for at in map(wall.at, PLACES[:2]))
+        return _moment(ground, front(stretch), volume_mm3, delay) - touched
+
+    least, stretch = float(np.log(LEAST_STRETCH)), 0.0
+    if left(0.0) < 0.0:
+        if left(least) <= 0.0:
+            raise MeshError(
+                f"{volume_mm3 / MM3_PER_ML:g} mL do not bridge the endplates of {ground.body.level}; raise the volume, "
+                'or use shape = "interdigitated"'
+            )
+        stretch = float(brentq(left, least, 0.0, xtol=STRETCH_TOLERANCE))
+    return _filled(ground, front(stretch), volume_mm3, delay)
+
+
+def _time_of_area(touch: Floats, area_mm2: Floats) -> float:
+    """When the front has passed `BRIDGE_MM2` of faces (k,), at whose corners it arrives at ``touch`` (k, 4)."""
+    arrival = _sampled(touch).ravel()
+    order = np.argsort(arrival)
+    passed = np.cumsum(np.repeat(area_mm2 / SAMPLES**2, SAMPLES**2)[order])
+    place = int(np.searchsorted(passed, BRIDGE_MM2))
+    return min(float(arrival[order[place]]), CLOSED_SLOWNESS) if place < len(order) else CLOSED_SLOWNESS

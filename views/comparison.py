@@ -8,22 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from kyphos.experiments.comparison import COMPARED_CYCLES, STATES, Arm, Comparison, table_rows
+from kyphos.experiments.comparison import COMPARED_CYCLES, Arm, Comparison, felt_words, table_rows
+from kyphos.views.compared_neighbours import changes_chart, felt_chart, felt_summary
 from kyphos.views.page import digits, embed, page, table
 from kyphos.views.pictures import choose_shades, stages_sheet
 from kyphos.views.reading import PLACES, StageFile, read_stage, stage_files
 from kyphos.views.report import boundary_conditions
 from kyphos.views.scene import common_frame, draw_shaded, draw_solid, split, studio
-from kyphos.views.style import FAINT, INK, figure, save
+from kyphos.views.style import DASHES, FAINT, INK, distinct_colours, figure, save
 
 SHEET = "arms.png"
 RESERVE = "cement_fatigue_reserve"
-DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))  # so that lines on top of each other are both seen
 PICTURED = ("cycled", "treated", "fractured")
 """The state in which arms are pictured: the last of these that all have in common."""
 SUMMARY = {
@@ -64,6 +63,11 @@ CAPTIONS = {
     "cement and cavity, in each state; grey: common to all arms.",
     "cement.png": "Cement at the last peak of the last cycles, 99th percentile of its volume. A fatigue reserve "
     "below 1 means that it tires before the cycles of its fatigue limit.",
+    "neighbours.png": "The endplates that face the treated level (von Mises stress that 99 % of the volume do not "
+    "exceed) and the discs beside it (mean pressure of the nucleus) through all states; panels of one kind share "
+    "their scale.",
+    "neighbour_changes.png": "Changes of all neighbours' endplates and of all discs, with the values in MPa below: "
+    "fractured against intact, all that follows against the last fractured state. One colour scale.",
 }
 
 
@@ -78,6 +82,7 @@ def draw_comparison(comparison: Comparison, folder: Path) -> list[Path]:
     pictures = folder / "pictures"
     drawn = {"heights.png": heights_chart(comparison), "cycles.png": cycles_chart(comparison)}
     drawn |= {name: bars_chart(comparison, panels) for name, panels in BARS.items()}
+    drawn |= {"neighbours.png": felt_chart(comparison), "neighbour_changes.png": changes_chart(comparison)}
     paths = [save(chart, pictures / name) for name, chart in drawn.items() if chart is not None]
     sheet = arms_sheet(comparison)
     paths += [] if sheet is None else [save(sheet, pictures / SHEET)]
@@ -110,7 +115,7 @@ def arms_sheet(comparison: Comparison) -> Figure | None:
 
 def heights_chart(comparison: Comparison) -> Figure | None:
     """Heights through the states, a panel for each place on one scale; None if no arm has two states."""
-    states = [s for s in _states(comparison) if any(f"height_{s}_anterior_mm" in a.values for a in comparison.arms)]
+    states = [s for s in comparison.states if any(f"height_{s}_anterior_mm" in a.values for a in comparison.arms)]
     if len(states) < 2:
         return None
     with figure(10.5, 4.2) as drawn:
@@ -215,21 +220,12 @@ def _group(comparison: Comparison, pattern: str) -> dict[str, str]:
     """Label -> quantity for what a pattern stands for and some arm has."""
     if "{}" not in pattern:
         return {"": pattern} if pattern in comparison.quantities else {}
-    known = {label: pattern.format(label) for label in (*PLACES, *_states(comparison))}
+    known = {label: pattern.format(label) for label in (*PLACES, *comparison.states)}
     return {label: name for label, name in known.items() if name in comparison.quantities}
 
 
-def _states(comparison: Comparison) -> list[str]:
-    """All states that some arm was in, in the order of the procedure; repeated ones after the first ones."""
-    heights = [name for name in comparison.quantities if name.startswith("height_") and name.endswith("_anterior_mm")]
-    states = [name.removeprefix("height_").removesuffix("_anterior_mm") for name in heights]
-    return [state for state in states if state.split("_")[0] in STATES]
-
-
 def _coloured(comparison: Comparison) -> list[tuple[Arm, str]]:
-    colours = colormaps["tab10"].colors  # type: ignore[attr-defined]
-    hexes = ["#{:02x}{:02x}{:02x}".format(*(round(255 * c) for c in rgb)) for rgb in colours]
-    return [(arm, hexes[i % len(hexes)]) for i, arm in enumerate(comparison.arms)]
+    return list(zip(comparison.arms, distinct_colours(len(comparison.arms)), strict=True))
 
 
 def _legend(drawn: Figure, axes: Axes) -> None:
@@ -266,7 +262,7 @@ def _parts(comparison: Comparison, pictures: Path) -> dict[str, str]:
         "bands": escape(_population_words(comparison)),
         "overview": embed(pictures / SHEET, "All arms in their last state, one camera, one scale for each row."),
         "charts": "\n".join(embed(pictures / name, words) for name, words in CAPTIONS.items()),
-        "boundary": escape(boundary_conditions(first)),
+        "boundary": escape(" ".join([boundary_conditions(first), *felt_words(comparison)])),
         "numbers": table(head, rows),
         "arms": _arms(comparison),
     }
@@ -286,6 +282,8 @@ def _summary(comparison: Comparison) -> str:
             unit = comparison.quantities[name]
             label = f"{words}{told}" if unit == "1" else f"{words} [{unit}]"
             rows.append((label, *(_with_band(comparison, arm, name) for arm in comparison.arms)))
+    for name, words in felt_summary(comparison).items():
+        rows.append((words, *(_with_band(comparison, arm, name) for arm in comparison.arms)))
     return table(("", *(arm.name for arm in comparison.arms)), rows)
 
 

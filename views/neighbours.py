@@ -36,10 +36,10 @@ def adjacent_chart(run: Result) -> Figure | None:
     changes = np.array([[_value(run, f"{name}_{state}_change") for state in later] for name in tissues.values()])
     with figure(3.2 + 0.85 * (len(states) + len(later)), 1.9 + 0.38 * len(tissues)) as drawn:
         left, right = drawn.subplots(1, 2, sharey=True, width_ratios=[len(states), max(len(later), 1)])
-        _map(left, values / values[:, :1] - 1.0, [[f"{v:.2f}" for v in row] for row in values], states)
+        coloured_cells(left, values / values[:, :1] - 1.0, [[f"{v:.2f}" for v in row] for row in values], states)
         left.set_yticks(range(len(tissues)), list(tissues))
         left.set_title("MPa (colour: against the first state)")
-        shown = _map(right, changes, [[f"{v:+.0%}" for v in row] for row in changes], later)
+        shown = coloured_cells(right, changes, [[f"{v:+.0%}" for v in row] for row in changes], later)
         right.set_title("Change, after a treatment to before it")
         drawn.colorbar(shown, ax=[left, right], shrink=0.9, format=lambda v, _: f"{v:+.0%}")
         told = run.manifest["adjacent"][states[-1]]
@@ -71,16 +71,18 @@ def _value(run: Result, name: str) -> float:
     return float("nan") if outcome is None else float(outcome.value)
 
 
-def _map(axes: Axes, shares: Array, words: list[list[str]], states: list[str]) -> AxesImage:
-    """Coloured cells with words in them."""
+def coloured_cells(
+    axes: Axes, shares: Array, words: list[list[str]], columns: list[str], fontsize: float = 9.0
+) -> AxesImage:
+    """Cells (rows, columns) with words in them, coloured by shares of one scale; NaN stays white."""
     shown = axes.imshow(
         np.clip(shares, -SCALE, SCALE), cmap=COLOURS, norm=TwoSlopeNorm(0.0, -SCALE, SCALE), aspect="auto", alpha=0.8
     )
     for row, line in enumerate(words):
         for column, word in enumerate(line):
             dark = abs(shares[row, column]) > 0.6 * SCALE
-            axes.text(column, row, word, ha="center", va="center", color="white" if dark else INK)
-    axes.set_xticks(range(len(states)), [state.replace("_", " ") for state in states])
+            axes.text(column, row, word, ha="center", va="center", fontsize=fontsize, color="white" if dark else INK)
+    axes.set_xticks(range(len(columns)), [column.replace("_", " ") for column in columns])
     axes.tick_params(length=0)
     axes.grid(visible=False)
     for spine in axes.spines.values():

@@ -18,6 +18,7 @@ CAVITY = "#27a8f0"
 INK = "#222222"
 FAINT = "#9a9a9a"
 PLACE_COLOURS = {"anterior": "#c1440e", "middle": "#5b5b5b", "posterior": "#1f6f8b"}
+DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))  # so that lines on top of each other are both seen
 DOTS_PER_INCH = 150
 OVERVIEW = "stages.png"
 
@@ -43,6 +44,12 @@ def figure(width_inch: float, height_inch: float) -> Iterator[Figure]:
     """A figure in the common style; everything drawn inside the ``with`` block takes it."""
     with mpl.rc_context(_TYPE):
         yield Figure(figsize=(width_inch, height_inch), layout="constrained", facecolor="white")
+
+
+def distinct_colours(count: int) -> list[str]:
+    """So many colours, told apart as far as there are; they come again after ten."""
+    ten = [mpl.colors.to_hex(colour) for colour in mpl.colormaps["tab10"].colors]  # type: ignore[attr-defined]
+    return [ten[i % len(ten)] for i in range(count)]
 
 
 def save(drawn: Figure, path: Path) -> Path:

@@ -383,13 +383,15 @@ def _run_arms(
 
 
 def _print_table(comparison: Comparison) -> None:
-    from kyphos.experiments.comparison import table_rows
+    from kyphos.experiments.comparison import felt_words, table_rows
 
     head, rows = table_rows(comparison)
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     for row in [head, *rows]:
         cells = [row[0].ljust(widths[0]), row[1].ljust(widths[1])]
         typer.echo("  ".join([*cells, *(cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True))]))
+    for sentence in felt_words(comparison):
+        typer.echo(sentence)
 
 
 def _print_outcomes(outcomes: dict[str, Outcome]) -> None:

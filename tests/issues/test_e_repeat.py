@@ -109,7 +109,9 @@ def test_a_level_is_treated_again(timeline):
     assert {"height_cycled_2_anterior_mm", "loss_2_anterior", "strength_treated_2_n"} <= set(found)
 
 
-@pytest.mark.parametrize("stage", ["cement_2"])
+@pytest.mark.parametrize(
+    "stage", ["cement_2", *(pytest.param(name, marks=pytest.mark.validation) for name in ("cycle_1", "cycle_2"))]
+)
 def test_a_killed_timeline_goes_on_exactly(stage, timeline, tmp_path):
     path, undisturbed = timeline
     folder = tmp_path / "run"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kyphos import fem
-from kyphos.errors import StudyError
+from kyphos.errors import MeshError, StudyError
 from kyphos.experiments import balloon, read_study
 from kyphos.experiments.bench import current_force_n
 from kyphos.experiments.energy import Ledger
@@ -265,6 +265,8 @@ def test_balloons_without_room_are_refused_before_anything_is_solved(untouched):
         balloon.check_room(ReduceStage(balloon_volume_ml=10.0), untouched)
     with pytest.raises(StudyError, match=r"less than the deflated balloon .* allowed: from 0\.6 mL"):
         balloon.check_room(ReduceStage(balloon_volume_ml=0.3), untouched)
-    with pytest.raises(StudyError, match="around needle tip 1 there is no room for a deflated balloon"):
+    with pytest.raises(MeshError, match="the tip of needle 1 lies outside the spongy bone of L1"):
         balloon.check_room(ReduceStage(needle_depth=1.0), untouched)
+    with pytest.raises(StudyError, match="around needle tip 1 there is no room for a deflated balloon"):
+        balloon.seeds(untouched, ReduceStage(needle_depth=1.0))
     balloon.check_room(ReduceStage(), untouched)

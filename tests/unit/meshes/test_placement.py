@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import get_args
 
 import meshio
@@ -15,6 +16,7 @@ from kyphos import meshes
 from kyphos.errors import DataError, MeshError
 from kyphos.meshes import placement
 from kyphos.meshes.deposit import count_deposits, sphericity, wall_distance_mm
+from kyphos.meshes.model import GAUSS_POINTS, shape_functions
 from kyphos.meshes.placement import PLACES, DepositShape
 
 TIPS = {"bipedicular": (0.58, 0.36, 0.5), "unipedicular": (0.58, 0.06, 0.5)}
@@ -66,12 +68,14 @@ ALL = [*SOME, *(pytest.param(seed, marks=pytest.mark.validation) for seed in ran
 def test_any_request_is_met(seed, monkeypatch):
     """Within 1 % (here: to rounding), inside, joined to a needle, and the same again."""
     monkeypatch.setattr(placement, "PIECE_MM", 2.0)  # quicker; the promises do not depend on it
+    monkeypatch.setattr(placement, "GRID_MM", 1.5)
     rng = np.random.default_rng(seed)
     shape = get_args(DepositShape)[seed % 5]
     approach = "bipedicular" if shape == "separate" else str(rng.choice(sorted(TIPS)))
     bone_share, exponent = float(rng.choice([0.05, 0.08, 0.12])), float(rng.choice([1.0, 2.0]))
     cavities, leaks = rng.random(2) < 0.4
-    volume_ml = float(rng.uniform(2.0, {"separate": 4.0, "unilateral": 6.0}.get(shape, 8.0)))
+    least, most = {"separate": (2.0, 4.0), "unilateral": (2.0, 6.0), "bridging": (3.0, 8.0)}.get(shape, (2.0, 8.0))
+    volume_ml = float(rng.uniform(least, most))
     ground = ground_of(body(), exponent, bone_share)
     ground = hollow(ground) if cavities else ground
     tips, wall = tips_of(ground, approach), np.full(len(ground.wall.owner), 10.0) if leaks else None
@@ -113,9 +117,9 @@ def test_in_uniform_bone_the_deposit_is_a_ball():
 
 def test_in_uniform_bone_the_front_is_as_far_as_it_is_late():
     """In all directions, and at the wall too; the shortest ways through the graph alone are up to 5 % longer."""
-    ground = placement.cut(ground_of(body(3.0), exponent=0.0)).ground
-    tips = tips_of(ground)
-    front = placement._front(ground, ground.space > 0.0, tips)
+    fine = placement.cut(ground_of(body(3.0), exponent=0.0))
+    ground, tips = fine.ground, tips_of(fine.ground)
+    front = placement._front(fine, tips)
     away = np.linalg.norm(ground.centroids_mm[:, None] - tips, axis=2).min(axis=1)
     at_wall = np.linalg.norm(ground.points_mm[ground.wall_corners][:, :, None] - tips, axis=3).min(axis=2)
     for late, far in ((front.arrival, away), (front.touch, at_wall)):
@@ -162,7 +166,8 @@ def test_sides_are_kept():
     ground = ground_of(body(3.0))
     aside = ground.centroids_mm[:, 0] - ground.body.centre_mm[0]
     one = meshes.place_cement(ground, tips_of(ground), "unilateral", 4000.0)
-    assert not one.fraction[aside < 0.0].any()
+    assert not one.fraction[ground.aside_mm.max(axis=1) <= 1e-9].any()
+    assert one.fraction[aside < -1e-9] @ ground.volumes_mm3[aside < -1e-9] < 100.0  # cells across the midline
     two = meshes.place_cement(ground, tips_of(ground), "separate", 4000.0)
     left, right = (set(ground.cells[(two.fill > 0.0) & side].ravel()) for side in (aside < 0.0, aside > 0.0))
     assert not left & right
@@ -182,21 +187,45 @@ def test_what_crosses_the_wall_is_taken_off_and_told_by_place():
     assert leaky.fraction @ ground.volumes_mm3 + leaky.leaked_mm3.sum() == pytest.approx(5000.0)
 
 
-@pytest.mark.parametrize("shape", ["bolus", "interdigitated", "unilateral"])
-def test_refining_the_mesh_changes_little(shape):
-    """Fill fraction by less than 1 %; contact by less than 5 %, or 1 % of an endplate where it is small."""
+def broken(ground: meshes.Ground, exponent: float) -> meshes.Ground:
+    """With bone 3 mm above the middle that lets up to 10 times more pass; damage is a mean over 2 x 2 x 2 points."""
+    up = ground.local_mm(ground.points_mm)[:, 2][ground.cells] @ shape_functions(GAUSS_POINTS).T
+    band = np.exp(-(((up - 3.0) / 3.0) ** 2)).mean(axis=1)
+    return replace(ground, slowness=ground.slowness * (1.0 + 9.0 * band) ** -exponent, exponent=exponent)
+
+
+REFINED = [
+    pytest.param(shape, volume, id=f"{shape}-{volume:g}", marks=() if shape in quick and volume == 4.0 else validation)
+    for quick, validation in [(("bolus", "interdigitated", "unilateral"), pytest.mark.validation)]
+    for shape in get_args(DepositShape)
+    for volume in (2.5, 4.0, 6.0)
+    if (shape, volume) != ("separate", 2.5)
+]
+
+
+@pytest.mark.parametrize(("shape", "volume_ml"), REFINED)
+def test_refining_the_mesh_changes_little(shape, volume_ml):
+    """From 3 to 2 to 1.5 mm: fill fraction by less than 1 %; contact areas by less than 5 %, or, where the front but
+    grazes the wall, by less than 1 % of an endplate. Density varies by 20 %, and there is a band of broken bone.
+    Cells of 3 mm are wider than the gap between separate deposits; and 6 mL of thin cement graze the superior endplate
+    there with 2 mm2 in place of 16, for the band that they follow is as wide as a cell.
+    """
     facts = []
-    for size in (3.0, 2.0):
+    too_coarse = shape == "separate" or (shape, volume_ml) == ("interdigitated", 6.0)
+    for size in (2.0, 1.5) if too_coarse else (3.0, 2.0, 1.5):
         mesh = body(size)
-        ground = ground_of(mesh)
-        deposit = meshes.place_cement(ground, tips_of(ground), shape, 5000.0)
+        exponent = 1.0 if shape == "interdigitated" else 0.5  # of the permeability, which falls with density squared
+        ground = broken(ground_of(mesh, 2.0 * exponent), exponent)
+        tips = tips_of(ground, "unipedicular" if volume_ml < 3.0 else "bipedicular")
+        deposit = meshes.place_cement(ground, tips, shape, 1e3 * volume_ml)
         facts.append(meshes.deposit_facts(ground, deposit, mesh.bony_cells("L1")))
-    coarse, fine = facts
-    assert coarse["cement_fill_fraction"] == pytest.approx(fine["cement_fill_fraction"], rel=0.01)
-    for name in ("superior_endplate", "inferior_endplate", "cortex"):
-        name = f"cement_contact_{name}_mm2"
-        assert coarse[name] == pytest.approx(fine[name], rel=0.05, abs=9.0), name
-    assert fine["cement_contact_cortex_mm2"] > 50.0
+    endplate = ground.wall.area_mm2[ground.wall.at("superior_endplate")].sum()
+    for coarse, fine in pairwise(facts):
+        assert coarse["cement_fill_fraction"] == pytest.approx(fine["cement_fill_fraction"], rel=0.01)
+        for name in ("superior_endplate", "inferior_endplate", "cortex", "posterior_wall"):
+            name = f"cement_contact_{name}_mm2"
+            assert coarse[name] == pytest.approx(fine[name], rel=0.05, abs=0.01 * endplate), name
+    assert max(fine[f"cement_contact_{name}_mm2"] for name in ("superior_endplate", "cortex")) > 0.0 or volume_ml < 3.0
 
 
 def test_distances_are_those_of_the_surface():
