@@ -171,6 +171,7 @@ _ALL = (
         ELDERLY,
         (Arm("", "luo-2016", reading.creep_tests, curves=reading.creep_curves, adapt=_OF_L1),),
         derive=derived.creep_ratios,
+        quick=2,
         full=28,
     ),
     Protocol(
