@@ -3,7 +3,7 @@
 A :class:`Bench` is a value: every action returns the steps it took, and the bench that a step leads to.
 Its rig says what is held and which freedom the actuator drives. That of a vertebra is a :class:`Hinge`: the lower
 platen stands still; the upper one is a hinge on the load line: it may tilt in the sagittal plane, its load point
-follows the actuator; with ``locked`` it may not tilt.
+follows the actuator; with ``locked``, or on a bench that is ``inclined``, it may not tilt.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from dataclasses import field as made
+from math import degrees, radians
 from typing import Any, Protocol
 
 import numpy as np
@@ -100,6 +101,8 @@ class Bench:
         How the compression acts: on the ``line`` of the hinge, or as a ``follower`` through all bodies of a segment.
     spared
         Whether the neighbours' bone is kept from crushing, see `spare_neighbours`.
+    inclined
+        Whether the upper platen is kept at its inclination, see `to_tilt`.
     scanner
         (4, 4) from the mesh's coordinates to those of the scanner, mm.
     """
@@ -116,6 +119,7 @@ class Bench:
     level: str = ""
     path: str = LINE
     spared: bool = False
+    inclined: bool = False
     scanner: Array = made(default_factory=lambda: np.eye(4))
 
     @property
@@ -151,10 +155,23 @@ class Bench:
         """How far the load point has moved down."""
         return -float(self.structure.coordinates(self.state)[self.axis])
 
+    @property
+    def tilt_deg(self) -> float:
+        """How far the upper platen is inclined forwards."""
+        return -degrees(float(self.structure.coordinates(self.state)[_tilt(self)]))
+
     def heights_mm(self) -> dict[str, float]:
         """Anterior, middle and posterior height of the body, measured on bone."""
         gauges = self.body.gauges
         return {place: meshes.gauge_height_mm(gauge, self.points_mm) for place, gauge in gauges.items()}
+
+    def wall_heights_mm(self) -> dict[str, float]:
+        """Anterior, middle and posterior height of the body's lateral wall, mean of both sides."""
+        sides = meshes.wall_gauges(self.mesh, self.body.level)
+        return {
+            place: float(np.mean([meshes.gauge_height_mm(gauge, self.points_mm) for gauge in gauges]))
+            for place, gauges in sides.items()
+        }
 
     def after(self, step: fem.Step) -> Bench:
         """The bench at an accepted step."""
@@ -231,7 +248,7 @@ def on_load_line(bench: Bench, offset_anterior_mm: float) -> Bench:
 
 def force_load(bench: Bench, force_n: float, locked: bool = False) -> fem.Load:
     """Compression ``force_n`` on the bench's path; the other path bears nothing."""
-    load = bench.rig.held(bench.structure, bench.state, locked)
+    load = bench.rig.held(bench.structure, bench.state, locked or bench.inclined)
     if bench.path == FOLLOWER:
         return replace(load, tension_n=np.array([force_n]))
     force = load.force.copy()
@@ -241,7 +258,7 @@ def force_load(bench: Bench, force_n: float, locked: bool = False) -> fem.Load:
 
 def drive_load(bench: Bench, approach_mm: float, locked: bool = False) -> fem.Load:
     """The load point pressed down to ``approach_mm`` below its first position."""
-    load = bench.rig.held(bench.structure, bench.state, locked)
+    load = bench.rig.held(bench.structure, bench.state, locked or bench.inclined)
     fixed, value = load.fixed.copy(), load.value.copy()
     fixed[bench.axis] = True
     value[bench.axis] = -approach_mm
@@ -340,6 +357,29 @@ def on_path(bench: Bench, path: str, controls: Controls) -> Iterator[fem.Step]:
     known, reached_n = evaluated(bench)
     start, end = force_load(bench, reached_n), force_load(replace(bench, path=path), reached_n)
     yield from fem.march(bench.structure, bench.state, start, end, controls.solver, controls.march, known=known)
+
+
+def to_tilt(bench: Bench, tilt_deg: float | None, controls: Controls) -> Iterator[fem.Step]:
+    """Incline the upper platen forwards, or (None) let it go, under the compression that acts.
+
+    The steps lead to a bench whose ``inclined`` is to be set. Raises ConvergenceError where there is no equilibrium.
+    """
+    known, reached_n = evaluated(bench)
+    end = force_load(replace(bench, inclined=tilt_deg is not None), reached_n)
+    if tilt_deg is None:
+        force = end.force.copy()
+        force[_tilt(bench)] = fem.reactions(bench.structure, known, bench.state)[_tilt(bench)]
+        start = replace(end, force=force)
+    else:
+        start, value = end, end.value.copy()
+        value[_tilt(bench)] = -radians(tilt_deg)
+        end = replace(end, value=value)
+    yield from fem.march(bench.structure, bench.state, start, end, controls.solver, controls.march, known=known)
+
+
+def _tilt(bench: Bench) -> int:
+    """Index in q of the upper platen's rotation about the axis to the right: backwards is positive."""
+    return int(bench.structure.platen_slice(TOP).start) + 3
 
 
 def _stuck(reached_n: float, force_n: float, error: ConvergenceError) -> str:

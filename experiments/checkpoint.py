@@ -45,6 +45,7 @@ def pack(bench: Bench) -> tuple[Arrays, dict[str, Any]]:
         "level": bench.level,
         "path": bench.path,
         "spared": bench.spared,
+        "inclined": bench.inclined,
     }
     return arrays, meta
 
@@ -80,4 +81,5 @@ def unpack(arrays: Arrays, meta: dict[str, Any], fresh: Bench) -> Bench:
         level=meta["level"],
         path=meta["path"],
         spared=meta["spared"],
+        inclined=meta["inclined"],
     )

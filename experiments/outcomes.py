@@ -52,6 +52,11 @@ def after_stage(before: Outcomes, stage: Stage, ended: Ended, started: Bench) ->
     if "heights" in stage.record:
         for place in PLACES:
             results[f"height_{stage.name}_{place}_mm"] = Outcome(heights[place], "mm")
+    if "wall" in stage.record:
+        walls = ended.bench.wall_heights_mm()
+        results |= {f"wall_{stage.name}_{place}_mm": Outcome(walls[place], "mm") for place in PLACES}
+    if "tilt" in stage.record:
+        results[f"tilt_{stage.name}_deg"] = Outcome(ended.bench.tilt_deg, "deg")
     for name, value in ended.outcomes.items():
         if name in TESTED:
             results[_in_state(name, stage.name)] = _outcome(name, value)

@@ -40,7 +40,7 @@ from kyphos.experiments.tables import (
     pressure_of_device,
 )
 
-Outcome = Literal["heights", "stiffness", "steepest", "strength", "pressure", "adjacent"]
+Outcome = Literal["heights", "wall", "tilt", "stiffness", "steepest", "strength", "pressure", "adjacent"]
 Outcomes = Annotated[tuple[Outcome, ...], Strict(False)]
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
 
@@ -68,6 +68,9 @@ class StageTable(NamedStage):
         default=None, description="of a segment: whom it is done to and measured on; default: the treated level"
     )
     offset_anterior_mm: Number = Field(default=0.0, ge=-30, le=30, description="load line in front of the centre")
+    tilt_deg: Number | None = Field(
+        default=None, ge=-20, le=20, description="forward inclination of the upper pot, kept; default: free to tilt"
+    )
     record: Outcomes = Field(default=(), description="outcomes recorded at the end")
 
 
@@ -597,6 +600,8 @@ def check_segment_keys(stages: Iterable[Stage], levels: Sequence[str]) -> None:
             raise ValueError(f"{where}: level = {stage.level!r} is not in levels; allowed: {', '.join(levels)}")
         if segment and "steepest" in stage.record:
             raise ValueError(f'{where}: record = ["steepest"] is for a single level; discs bend the curve of a segment')
+        if stage.tilt_deg is not None and getattr(stage, "load_case", None):
+            raise ValueError(f"{where}: load cases hold the upper pot in ways of their own; remove tilt_deg")
         if segment:
             continue
         if getattr(stage, "path", None) == "follower":

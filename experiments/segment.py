@@ -146,10 +146,17 @@ def _follower_points(mesh: meshes.SegmentMesh) -> list[tuple[Ids, Array]]:
 def boundary_condition(stages: Iterable[Stage]) -> dict[str, str]:
     """Name of each stage that looks at the neighbours -> how the segment is held and loaded meanwhile, in words."""
     return {
-        stage.name: f"{stage.adjacent_n:g} N {_PATHS[stage.path or LINE]}; {HINGED}"
+        stage.name: f"{stage.adjacent_n:g} N {_PATHS[stage.path or LINE]}; {_held(stage)}"
         for stage in stages
         if isinstance(stage, MeasureStage) and stage.adjacent_n is not None
     }
+
+
+def _held(stage: MeasureStage) -> str:
+    """How the pots are held in a stage, in words."""
+    if stage.tilt_deg is None:
+        return HINGED
+    return f"lower pot fixed, upper pot guided and kept {stage.tilt_deg:g} degrees forwards"
 
 
 def load_case_conditions(stages: Iterable[Stage]) -> dict[str, str]:

@@ -35,6 +35,7 @@ from .bench import (
     spare_neighbours,
     to_force,
     to_maximum,
+    to_tilt,
     with_cavities,
 )
 from .walk import Ended, Running, Solved, passed
@@ -66,6 +67,9 @@ def run_stage(stage: plan.Stage, bench: Bench, controls: Controls) -> Running:
     path = getattr(stage, "path", None) or LINE
     if path != bench.path:
         bench = replace((yield from passed(bench, on_path(bench, path, controls))), path=path)
+    if bench.inclined or stage.tilt_deg is not None:
+        steps = to_tilt(bench, stage.tilt_deg, controls)
+        bench = replace((yield from passed(bench, steps)), inclined=stage.tilt_deg is not None)
     if stage.kind not in _CRUSHED:
         bench = spare_neighbours(bench, False)
     ended = yield from _KINDS[stage.kind](stage, bench, controls)

@@ -21,6 +21,7 @@ from kyphos.meshes.model import (
     cell_volumes_mm3,
     gauge_height_mm,
     mesh_hash,
+    wall_gauges,
 )
 from kyphos.meshes.placement import Deposit, Ground, Wall, body_wall, check_tips, place_as, place_cement, room_mm3
 from kyphos.meshes.quality import check_quality, scaled_jacobian
@@ -100,6 +101,7 @@ __all__ = [
     "sweep_segment",
     "voxel_image",
     "voxel_mesh",
+    "wall_gauges",
     "write_grid",
     "write_spine",
     "write_vtu",

@@ -233,6 +233,33 @@ def gauge_height_mm(gauge: Gauge, points_mm: Floats) -> float:
     return float(np.linalg.norm(upper - lower))
 
 
+def wall_gauges(mesh: SegmentMesh, level: str) -> dict[str, tuple[Gauge, Gauge]]:
+    """Gauges on the lateral wall of a body, from rim to rim on its right and left, as far forward as its own gauges.
+
+    Place -> right, left. They are what markers on the cortex measure, whatever the middle of the endplates does.
+    """
+    body, points = mesh.bodies[level], mesh.points_mm
+    on_wall = mesh.face_sets[f"{level}.wall"]
+    rims = [np.intersect1d(mesh.node_sets[f"{level}.{end}_endplate"], on_wall) for end in ("superior", "inferior")]
+    found = {}
+    for place, gauge in body.gauges.items():
+        ahead_mm = float((gauge.superior_weights @ points[gauge.superior_ids] - body.centre_mm) @ body.axes[1])
+        right, left = ([_on_rim(body, points, rim, side, ahead_mm) for rim in rims] for side in (1.0, -1.0))
+        found[place] = (Gauge(*right[0], *right[1]), Gauge(*left[0], *left[1]))
+    return found
+
+
+def _on_rim(body: Body, points_mm: Floats, rim: Ints, side: float, ahead_mm: float) -> tuple[Ints, Floats]:
+    """The two nodes of a rim, right (1) or left (-1), between which a distance ahead of the centre lies; weights."""
+    local = (points_mm[rim] - body.centre_mm) @ body.axes[:2].T
+    half = np.flatnonzero(side * local[:, 0] > 0.0)
+    half = half[np.argsort(local[half, 1])]
+    ahead = local[half, 1]
+    k = int(np.clip(np.searchsorted(ahead, ahead_mm), 1, len(half) - 1))
+    share = float(np.clip((ahead_mm - ahead[k - 1]) / (ahead[k] - ahead[k - 1]), 0.0, 1.0))
+    return rim[half[k - 1 : k + 1]], np.array([1.0 - share, share])
+
+
 def shape_functions(local: Floats) -> Floats:
     """Trilinear shape functions (q, 8) at local points (q, 3)."""
     return np.asarray(np.prod(1.0 + local[:, None, :] * HEX_NODES[None], axis=2) / 8.0)

@@ -167,26 +167,20 @@ _SIZE = Arm("size", compute=elastic.body_volume)
 _ALL = (
     Protocol(
         "luo-2016",
-        "1 kN for an hour: intact, after a fracture by overload, after vertebroplasty; one vertebra instead of three",
+        "T12-L1-L2 under 1 kN for an hour: intact, after a fracture of L1 by overload, after vertebroplasty",
         ELDERLY,
-        (Arm("", "luo-2016", reading.creep_tests, curves=reading.creep_curves),),
+        (Arm("", "luo-2016", reading.creep_tests, curves=reading.creep_curves, adapt=_OF_L1),),
         derive=derived.creep_ratios,
+        quick=2,
         full=28,
     ),
     Protocol(
         "luo-2009",
-        "Compressive and bending stiffness before and after a fracture by overload; one vertebra instead of two",
+        "Stiffness and disc pressure of an L1-L2 motion segment before and after a fracture of L1 by overload",
         ELDERLY,
-        (Arm("", "luo-2009", reading.fracture_effect),),
-        full=19,
-    ),
-    Protocol(
-        "luo-2009-unit",
-        "Disc pressure of an L1-L2 motion segment under 600 N before and after a fracture of L1 by overload",
-        ELDERLY,
-        (Arm("", "luo-2009-unit", reading.disc_pressure_loss, _OF_THE_UNIT),),
+        (Arm("", "luo-2009", reading.fracture_effect, _OF_THE_UNIT),),
         quick=2,
-        full=4,
+        full=19,
     ),
     Protocol(
         "unit",

@@ -70,23 +70,23 @@ def crush_and_retest(result: Result) -> dict[str, float]:
 
 
 def creep_tests(result: Result) -> dict[str, float]:
-    """Luo 2016: creep strain in the hour under load, in three states, at anterior and middle gauge, microstrain.
+    """Luo 2016: creep strain in the hour under load, in three states, at front and middle of the wall, microstrain.
 
-    A body that loses so much of a height in the hour that this is a fracture of its own (`FRACTURED`) has not stood
-    the test: it gave way (1, else 0) and has no creep strain (NaN); ``..._all_microstrain`` tells it all the same.
+    A body that loses so much of a height in the hour that this is a fracture of its own (`FRACTURED`) gave way (1, else
+    0); ``..._stood_microstrain`` leaves it out (NaN).
     """
     found = {}
     for state in ("intact", "fractured", "treated"):
         strains = {}
         for place in ("anterior", "middle"):
-            before = _value(result, f"height_elastic_{state}_{place}_mm")
-            after = _value(result, f"height_creep_{state}_{place}_mm")
+            before = _value(result, f"wall_elastic_{state}_{place}_mm")
+            after = _value(result, f"wall_creep_{state}_{place}_mm")
             strains[place] = (before - after) / before
         gave_way = max(strains.values()) >= FRACTURED.height_loss
         found[f"creep_{state}_gave_way"] = float(gave_way)
         for place, strain in strains.items():
-            found[f"creep_{state}_{place}_all_microstrain"] = MICRO * strain
-            found[f"creep_{state}_{place}_microstrain"] = np.nan if gave_way else MICRO * strain
+            found[f"creep_{state}_{place}_microstrain"] = MICRO * strain
+            found[f"creep_{state}_{place}_stood_microstrain"] = np.nan if gave_way else MICRO * strain
     return found
 
 
@@ -103,34 +103,24 @@ def creep_curves(result: Result) -> dict[str, Curve]:
 
 
 def fracture_effect(result: Result) -> dict[str, float]:
-    """Luo 2009: change of compressive and of bending stiffness, per cent.
+    """Luo 2009: change of compressive and of bending stiffness and of the disc's pressure by a fracture, per cent.
 
-    Bending stiffness: moment of the eccentric load over the sagittal rotation of one endplate against the other.
+    Bending stiffness: moment of the eccentric load over the inclination of one pot against the other. Pressure: erect,
+    stooping, and the mean of both changes.
     """
-    compression = [_value(result, f"stiffness_{state}_n_per_mm") for state in ("intact", "fractured")]
-    wedge = {
-        (load, state): _height_mm(result, f"bent_{load}_{state}", ("posterior",))
-        - _height_mm(result, f"bent_{load}_{state}", ("anterior",))
-        for load in ("low", "high")
-        for state in ("intact", "fractured")
-    }
-    closing = [wedge["high", state] - wedge["low", state] for state in ("intact", "fractured")]
-    return {
-        "compression_change_percent": change_percent(compression[1], compression[0]),
-        "bending_change_percent": change_percent(closing[0], closing[1]),
-    }
-
-
-def disc_pressure_loss(result: Result) -> dict[str, float]:
-    """Luo 2009: change of the disc's pressure by a fracture, per cent, straight and bent forward, and their mean."""
     found: dict[str, float] = {}
-    for posture, ending in (("straight", ""), ("bent", "_bent")):
-        before, after = (
-            _value(result, f"disc_L1_L2_pressure_{state}{ending}_mpa") for state in ("intact", "fractured")
-        )
+    bent = [f"tilt_bent_{load}_{state}_deg" for state in ("intact", "fractured") for load in ("low", "high")]
+    low, high, low_after, high_after = (_value(result, name) for name in bent)
+    stiffness = [_value(result, f"stiffness_{state}_n_per_mm") for state in ("intact", "fractured")]
+    for posture, ending in (("erect", ""), ("flexed", "_flexed")):
+        names = [f"disc_L1_L2_pressure_{state}{ending}_mpa" for state in ("intact", "fractured")]
+        before, after = (_value(result, name) for name in names)
         found |= {f"{posture}_intact_mpa": before, f"{posture}_change_percent": change_percent(after, before)}
-    changes = [found[f"{posture}_change_percent"] for posture in ("straight", "bent")]
-    return found | {"pressure_change_percent": float(np.mean(changes))}
+    return found | {
+        "compression_change_percent": change_percent(stiffness[1], stiffness[0]),
+        "bending_change_percent": change_percent(high - low, high_after - low_after),
+        "pressure_change_percent": (found["erect_change_percent"] + found["flexed_change_percent"]) / 2.0,
+    }
 
 
 def deflation(result: Result) -> dict[str, float]:

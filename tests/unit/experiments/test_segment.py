@@ -11,7 +11,7 @@ from kyphos import fem, materials, meshes
 from kyphos.errors import InputError, MeshError, StudyError
 from kyphos.experiments import read_study, run
 from kyphos.experiments.adjacent import endplate_bulge_mm, felt, rigid_motion
-from kyphos.experiments.bench import carried_n, on_level, spare_neighbours, to_force
+from kyphos.experiments.bench import TOP, carried_n, on_level, spare_neighbours, to_force
 from kyphos.experiments.cementing import check_requests
 from kyphos.experiments.checkpoint import pack, unpack
 from kyphos.experiments.decks.export import exported_bench
@@ -282,3 +282,67 @@ def test_a_stage_of_a_level_that_is_not_there_is_refused(tmp_path):
     (tmp_path / "study.toml").write_text('[[stage]]\nkind = "load"\nforce_n = 100.0\nlevel = "L5"\n')
     with pytest.raises(StudyError, match="stage 'load': level = 'L5' is not in levels; allowed: L1"):
         read_study(tmp_path / "study.toml")
+
+
+# --- pots that keep an inclination
+
+
+@pytest.fixture(scope="module")
+def stooping(work, ended):
+    """Pots inclined by 3 degrees, then 300 N."""
+    return ended(LoadStage(force_n=300.0, tilt_deg=3.0, record=("tilt", "wall")), work._bench).bench
+
+
+def sagittal_moment_nmm(bench) -> float:
+    evaluation = bench.structure.evaluate(bench.state)
+    top = bench.structure.platen_slice(TOP).start
+    return float(fem.reactions(bench.structure, evaluation, bench.state)[top + 3])
+
+
+def test_pots_keep_their_inclination_while_the_load_acts(stooping):
+    assert stooping.inclined
+    assert stooping.tilt_deg == pytest.approx(3.0, abs=1e-9)
+    assert abs(sagittal_moment_nmm(stooping)) > 1000.0  # it takes a moment to stoop
+    rim = np.unique(stooping.mesh.node_sets["T12.superior_endplate"])
+    turn, _ = rigid_motion(stooping.mesh.points_mm[rim], stooping.points_mm[rim])
+    assert np.degrees(np.arctan2(turn[1, 2], turn[2, 2])) == pytest.approx(3.0, abs=0.3)  # forwards
+
+
+def test_pots_that_are_let_go_bear_no_moment(stooping, ended):
+    free = ended(LoadStage(force_n=300.0), stooping).bench
+    assert not free.inclined
+    assert abs(sagittal_moment_nmm(free)) < 1.0
+    assert free.tilt_deg < 3.0
+
+
+def test_an_inclined_bench_is_kept(stooping, work):
+    again = unpack(*pack(stooping), work._bench)
+    assert again.inclined
+    assert again.tilt_deg == stooping.tilt_deg
+
+
+# --- markers on the wall
+
+
+def test_the_wall_is_measured_from_rim_to_rim(stooping):
+    mesh = stooping.mesh
+    rims = np.concatenate([mesh.node_sets[f"L1.{end}_endplate"] for end in ("superior", "inferior")])
+    on_wall = np.unique(mesh.face_sets["L1.wall"])
+    for place, sides in meshes.wall_gauges(mesh, "L1").items():
+        for gauge, side in zip(sides, (1.0, -1.0), strict=True):
+            ids = np.concatenate([gauge.superior_ids, gauge.inferior_ids])
+            assert np.isin(ids, rims).all()
+            assert np.isin(ids, on_wall).all()
+            assert (side * (mesh.points_mm[ids, 0] - mesh.bodies["L1"].centre_mm[0]) > 0.0).all(), place
+            assert gauge.superior_weights.sum() == pytest.approx(1.0)
+
+
+def test_the_wall_does_not_feel_the_middle_of_an_endplate(stooping):
+    """Pressed in by a millimetre the middle counts for the height on the endplate, not for the wall's."""
+    body = stooping.mesh.bodies["L1"]
+    gauge, way = body.gauges["middle"], np.zeros_like(stooping.mesh.points_mm)
+    way[gauge.superior_ids] = -body.axes[2]
+    pressed = replace(stooping, state=replace(stooping.state, displacement_mm=way))
+    rest = replace(stooping, state=replace(stooping.state, displacement_mm=np.zeros_like(way)))
+    assert rest.heights_mm()["middle"] - pressed.heights_mm()["middle"] == pytest.approx(1.0, abs=0.01)
+    assert pressed.wall_heights_mm()["middle"] == pytest.approx(rest.wall_heights_mm()["middle"], abs=1e-9)

@@ -236,6 +236,11 @@ REFUSED = {
         f'{PAIR}[[stage]]\nkind = "test"\nrecord = ["steepest"]',
         '"steepest"] is for a single level',
     ),
+    "a tilt under load cases": (
+        f'{PAIR}[[stage]]\nkind = "test"\ntilt_deg = 2.0\nadjacent_n = 500.0\nrecord = ["adjacent"]\n'
+        'load_cases = ["standing"]',
+        "remove tilt_deg",
+    ),
     "neighbours without a load": (f'{PAIR}[[stage]]\nkind = "test"\nrecord = ["adjacent"]', "adjacent_n is needed"),
     "posterior": ("[specimen]\nposterior = true", ":2: posterior = true is not supported yet"),
     "scan without labels": ('[specimen]\nscan = "a.nii.gz"', "given without labels"),

@@ -97,12 +97,23 @@ def test_ranges_of_motion_are_those_of_a_lumbar_joint():
     assert 1.0 < found["rotation_deg"] < 4.0
 
 
-def test_pressure_lost_to_a_fracture_is_told_by_posture():
-    pressures = {"intact": 0.5, "intact_bent": 0.4, "fractured": 0.25, "fractured_bent": 0.1}
-    outcomes = {f"disc_L1_L2_pressure_{s}_mpa": SimpleNamespace(value=p) for s, p in pressures.items()}
-    found = reading.disc_pressure_loss(SimpleNamespace(outcomes=outcomes))
-    assert found["straight_change_percent"] == pytest.approx(-50.0)
-    assert found["bent_change_percent"] == pytest.approx(-75.0)
+def test_what_a_fracture_does_to_a_unit_is_told_by_posture():
+    values = {
+        "stiffness_intact_n_per_mm": 2000.0,
+        "stiffness_fractured_n_per_mm": 1200.0,
+        "tilt_bent_low_intact_deg": 0.5,
+        "tilt_bent_high_intact_deg": 1.0,
+        "tilt_bent_low_fractured_deg": 1.5,
+        "tilt_bent_high_fractured_deg": 2.3,
+    }
+    pressures = {"intact": 0.5, "intact_flexed": 0.4, "fractured": 0.25, "fractured_flexed": 0.1}
+    values |= {f"disc_L1_L2_pressure_{state}_mpa": pressure for state, pressure in pressures.items()}
+    outcomes = {name: SimpleNamespace(value=value) for name, value in values.items()}
+    found = reading.fracture_effect(SimpleNamespace(outcomes=outcomes))
+    assert found["compression_change_percent"] == pytest.approx(-40.0)
+    assert found["bending_change_percent"] == pytest.approx(-37.5)
+    assert found["erect_change_percent"] == pytest.approx(-50.0)
+    assert found["flexed_change_percent"] == pytest.approx(-75.0)
     assert found["pressure_change_percent"] == pytest.approx(-62.5)
 
 
