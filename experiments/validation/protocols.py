@@ -321,7 +321,7 @@ _ALL = (
         ),
         derive=derived.neighbour_order,
         quick=1,
-        full=2,
+        full=4,
     ),
     Protocol(
         "seed",
