@@ -35,7 +35,7 @@ FACET_HEIGHT = 0.40
 FACET_RISE_DEG = 19.0
 """The lower vertebra's facets look up by this angle (14-25)."""
 FACET_GAP_MM = 0.5
-"""Free way between the cartilages before a facet closes (assumed; 0.1-1 mm)."""
+"""Free way between the cartilages before a facet closes (J22; 0.1-1 mm)."""
 CAPSULE_MM = 5.0
 """Length of a capsular ligament across the joint's gap, as its fibres run (assumed; J06 has 2.2 mm)."""
 LEAST_LENGTH_MM = 5.0

@@ -315,7 +315,7 @@ _ALL = (
         ),
         derive=derived.neighbour_order,
         quick=1,
-        full=2,
+        full=4,
     ),
     Protocol(
         "seed",

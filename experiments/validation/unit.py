@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from kyphos import fem, meshes
 from kyphos.errors import ConvergenceError
-from kyphos.experiments.adjacent import disc_pressures, rigid_motion
+from kyphos.experiments.adjacent import disc_pressures, endplate_bulge_mm, rigid_motion
 from kyphos.experiments.bench import BOTTOM, SPARED_STRENGTH, TOP, Bench, Controls, last, stronger, to_force
 from kyphos.experiments.run import specimen_bench
 
@@ -21,20 +21,28 @@ Array = NDArray[np.float64]
 UPPER, LOWER = "L4", "L5"
 DISC = f"{UPPER}_{LOWER}"
 FORCE_N, MOMENT_NMM = 500.0, 7500.0
+BENT_N = 1175.0
+"""Follower load of standing bent forwards, with `MOMENT_NMM` (Rohlmann 2009 J Biomech 42:884; within F13)."""
+ENDPLATE_N = 1600.0
+"""Compression under which Holmes 1993 measured how far an endplate gives way (M07)."""
 DENSITY_CV = 0.2
 MOMENTS = {"flexion": (0, -1.0), "extension": (0, 1.0), "bending": (1, 1.0), "rotation": (2, 1.0)}
 """Motion -> axis of the moment on the upper body (right, anterior, superior), and its sense."""
+_RIMS_MM = {"L3": (53.2, 37.3), "L4": (54.9, 36.6), "L5": (55.1, 35.3)}
+"""Inferior rims, width and depth, of the mean vertebrae of 87 patients of both sexes (H21)."""
+_FULLER = 0.976
+"""Factor of lengths by which the section meshed here, which is 5 % fuller, gets the area of those rims (1629 mm2)."""
 _CONTROLS = Controls(fem.AutomaticSolver(), fem.MarchSettings(first=0.25, largest=0.25))
 
 
 def unit_bench(individual: Individual, element_size_mm: float) -> Bench:
-    """Both bodies of the specimen's density and relative size; their bone is too strong to yield, for tests spare it.
+    """Both bodies, of the specimen's density and size against the mean; their bone, which tests spare, cannot yield.
 
     The coarse rims and the places of the pedicles, which the model does not harden, would crush where ligaments pull.
     """
     mesh = meshes.segment_mesh(
         (UPPER, LOWER),
-        {level: dimensions(replace(individual, level=level)) for level in (UPPER, LOWER)},
+        {UPPER: _dimensions(individual, UPPER, "L3"), LOWER: _dimensions(individual, LOWER, "L4")},
         sex="male" if individual.sex == "male" else "female",
         element_size_mm=element_size_mm,
         vbmd_mg_per_cc=individual.vbmd_mg_per_cc,
@@ -45,25 +53,44 @@ def unit_bench(individual: Individual, element_size_mm: float) -> Bench:
     return stronger(bench, np.ones(len(mesh.cells), dtype=bool), SPARED_STRENGTH)
 
 
-def pressed(individual: Individual, element_size_mm: float) -> dict[str, float]:
-    """500 N between parallel platens, and with 7.5 N m of flexion more on a platen that is free.
+def _dimensions(individual: Individual, level: str, above: str) -> meshes.BodyDimensions:
+    """Sizes of one body; its superior rim is that of the inferior one above, which faces the same disc.
 
-    Pressure of the nucleus (MPa) in both, and whether flexion raises it (1 or 0); secant stiffness of the unit, pots
-    included (N/mm), bulge of the disc's wall at mid-height, largest and mean (mm), and area of the disc (mm2).
+    Default bodies have recalled sizes (H10, H11), and discs of 1190 mm2 (women) and 1400 mm2 (men).
+    """
+    names = ("superior_width_mm", "superior_depth_mm", "inferior_width_mm", "inferior_depth_mm")
+    rims = zip(names, (*_RIMS_MM[above], *_RIMS_MM[level]), strict=True)
+    return dimensions(replace(individual, level=level), {name: _FULLER * size for name, size in rims})
+
+
+def pressed(individual: Individual, element_size_mm: float) -> dict[str, float]:
+    """500 N between parallel platens, with 7.5 N m of flexion more on a platen that is free, bent forwards, and 1.6 kN.
+
+    Pressure of the nucleus (MPa) straight, flexed (and whether that raises it, 1 or 0) and bent forwards under a
+    follower load; secant stiffness of the unit, pots included (N/mm); bulge of the disc's wall at mid-height: largest
+    of sides and back, of the front, mean (mm); how far L5's endplate goes down in its middle under 1.6 kN, and against
+    its rim (mm); area of the disc (mm2).
     """
     fem.use_threads(1)
     bench = unit_bench(individual, element_size_mm)
     straight = last(bench, to_force(bench, FORCE_N, _CONTROLS, locked=True))
-    flexed = freely_loaded(bench, np.array([0.0, 0.0, -FORCE_N, -MOMENT_NMM, 0.0, 0.0]))
-    pressure, flexed_pressure = (_pressure_mpa(one) for one in (straight, flexed))
-    bulge = wall_bulge_mm(straight)
+    flexion = np.array([0.0, 0.0, 0.0, -MOMENT_NMM, 0.0, 0.0])
+    flexed = freely_loaded(bench, flexion - np.array([0.0, 0.0, FORCE_N, 0.0, 0.0, 0.0]))
+    bent = freely_loaded(bench, flexion, BENT_N)
+    squeezed = last(straight, to_force(straight, ENDPLATE_N, _CONTROLS, locked=True))
+    pressure, flexed_pressure, bent_pressure = (_pressure_mpa(one) for one in (straight, flexed, bent))
+    bulge, front = wall_bulge_mm(straight), in_front(straight)
     return {
         "pressure_mpa": pressure,
         "flexed_pressure_mpa": flexed_pressure,
         "flexion_raises_pressure": float(flexed_pressure > pressure),
+        "bent_pressure_mpa": bent_pressure,
         "stiffness_n_per_mm": FORCE_N / (straight.approach_mm - bench.approach_mm),
-        "bulge_mm": float(bulge.max()),
+        "bulge_mm": float(bulge[~front].max()),
+        "front_bulge_mm": float(bulge[front].max()),
         "mean_bulge_mm": float(bulge.mean()),
+        "endplate_mm": _middle_mm(bench) - _middle_mm(squeezed),
+        "endplate_bulge_mm": endplate_bulge_mm(squeezed, LOWER, "superior"),
         "disc_area_mm2": bench.mesh.discs[DISC].area_mm2,
     }
 
@@ -80,15 +107,15 @@ def turned(individual: Individual, element_size_mm: float) -> dict[str, float]:
     return found
 
 
-def freely_loaded(bench: Bench, force: Array) -> Bench:
-    """The unit under forces and moments (6,) on its upper platen, which is free in all ways; from rest."""
+def freely_loaded(bench: Bench, force: Array, follower_n: float = 0.0) -> Bench:
+    """The unit under forces and moments (6,) on its upper platen, which is free in all ways, and a cable; from rest."""
     structure = bench.structure
     start = structure.free_load(bench.state)
     fixed, total = start.fixed.copy(), start.force.copy()
     fixed[structure.platen_slice(BOTTOM)] = True
     total[structure.platen_slice(TOP)] = force
     start = replace(start, fixed=fixed)
-    end = replace(start, force=total)
+    end = replace(start, force=total, tension_n=np.array([follower_n]))
     return bench.after(fem.settle(structure, bench.state, start, end, _CONTROLS.solver, _CONTROLS.march))
 
 
@@ -104,10 +131,27 @@ def rotation_deg(bench: Bench) -> Array:
 
 def wall_bulge_mm(bench: Bench) -> Array:
     """(k,) way outwards, in the disc's plane, of the nodes of its wall at mid-height."""
-    disc, nodes = bench.mesh.discs[DISC], bench.mesh.node_sets[f"{DISC}.bulge"]
-    place, way = (values[nodes] @ disc.axes[:2].T for values in (bench.mesh.points_mm, bench.state.displacement_mm))
-    outward = (place - disc.axes[:2] @ disc.centre_mm) / np.ptp(place, axis=0) ** 2  # normal of an ellipse
+    place, axes = _on_the_wall(bench), bench.mesh.discs[DISC].axes[:2]
+    way = bench.state.displacement_mm[bench.mesh.node_sets[f"{DISC}.bulge"]] @ axes.T
+    outward = place / np.ptp(place, axis=0) ** 2  # normal of an ellipse
     return np.asarray(np.einsum("ki,ki->k", way, outward) / np.linalg.norm(outward, axis=1))
+
+
+def in_front(bench: Bench) -> NDArray[np.bool_]:
+    """(k,) which of those nodes lie before the sides; Reuber 1982 measured at the sides and behind (M01)."""
+    ahead = _on_the_wall(bench)[:, 1]
+    return np.asarray(ahead > 0.05 * np.ptp(ahead))
+
+
+def _on_the_wall(bench: Bench) -> Array:
+    """(k, 2) nodes of the disc's wall at mid-height, right and ahead of its centre, as meshed, mm."""
+    disc, nodes = bench.mesh.discs[DISC], bench.mesh.node_sets[f"{DISC}.bulge"]
+    return np.asarray((bench.mesh.points_mm[nodes] - disc.centre_mm) @ disc.axes[:2].T)
+
+
+def _middle_mm(bench: Bench) -> float:
+    """Height of the lower body in its middle, on bone."""
+    return meshes.gauge_height_mm(bench.mesh.bodies[LOWER].gauges["middle"], bench.points_mm)
 
 
 def _pressure_mpa(bench: Bench) -> float:
