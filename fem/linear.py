@@ -30,6 +30,7 @@ from .memory import require
 
 Floats: TypeAlias = NDArray[np.float64]
 SparseMatrix: TypeAlias = "sp.csr_array[Any] | sp.csc_array[Any] | sp.csr_matrix[Any] | sp.csc_matrix[Any]"
+Precision: TypeAlias = "type[np.float64] | type[np.float32]"
 Engine: TypeAlias = Literal["rslab", "superlu"]
 
 rslab.set_log_level("error")  # what it warns of comes back as an error of ours
@@ -142,6 +143,7 @@ def gmres(
     precondition: Callable[[Floats], Floats],
     goal: Goal,
     product: Callable[[Floats], Floats] | None = None,
+    precision: Precision = np.float64,
 ) -> KrylovResult:
     """Left-preconditioned GMRES with a doubly orthogonalised basis; Saad, *Iterative methods for sparse systems*, 9.3.
 
@@ -161,6 +163,8 @@ def gmres(
         Wanted ``|r| / |b|`` and ``|M r| / |M b|``, and the bound on the iterations, all cycles together.
     product
         M A x for x (n,), where that costs less than one after the other; it may be less exact.
+    precision
+        Of the basis; single is faster, and as good where ``product`` is no more exact: residuals are always double.
     """
     both = product or (lambda v: precondition(matrix @ v))
     size = float(np.linalg.norm(rhs))
@@ -170,7 +174,7 @@ def gmres(
     correction = precondition(rhs / size)
     scale, residual, gap, done = float(np.linalg.norm(correction)), 1.0, 1.0, 0
     while max(residual, gap) > goal.at(done) and done < goal.max_iterations and np.isfinite(scale) and scale > 0.0:
-        step, count = _gmres_cycle(both, correction, _of_cycle(goal, residual, gap, done))
+        step, count = _gmres_cycle(both, correction, _of_cycle(goal, residual, gap, done), precision)
         done += count
         trial = x + size * step
         left = (rhs - matrix @ trial) / size
@@ -195,16 +199,21 @@ def _of_cycle(goal: Goal, residual: float, gap: float, done: int) -> Goal:
     return Goal(share(goal.rtol), left[0], share(goal.enough), left[1])
 
 
-def _gmres_cycle(product: Callable[[Floats], Floats], start: Floats, goal: Goal) -> tuple[Floats, int]:
+def _gmres_cycle(
+    product: Callable[[Floats], Floats],
+    start: Floats,
+    goal: Goal,
+    precision: Precision,
+) -> tuple[Floats, int]:
     """One unrestarted run for the preconditioned residual ``start``; the correction (n,) and the iterations spent."""
     limit = goal.max_iterations
     norm = float(np.linalg.norm(start))
-    basis = np.empty((limit + 1, start.size))
+    basis: Any = np.empty((limit + 1, start.size), dtype=precision)  # of either precision
     hessenberg = np.zeros((limit + 1, limit))
     basis[0] = start / norm
     y: Floats = np.zeros(0)
     for j in range(limit):
-        w = product(basis[j])
+        w = product(basis[j]).astype(precision, copy=False)
         seen = basis[: j + 1]
         length = float(np.linalg.norm(w))
         for _ in range(2):  # classical Gram-Schmidt, again if most of w went: as orthogonal as need be, and all BLAS
@@ -223,7 +232,7 @@ def _gmres_cycle(product: Callable[[Floats], Floats], start: Floats, goal: Goal)
         if _too_slow(j + 1, error, goal.at(limit), limit):
             break
         basis[j + 1] = w / length
-    return norm * (y @ basis[: y.size]), j + 1
+    return norm * np.asarray(y.astype(precision) @ basis[: y.size], dtype=np.float64), j + 1
 
 
 def _least_squares(hessenberg: Floats) -> tuple[Floats, float]:

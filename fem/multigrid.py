@@ -307,15 +307,15 @@ class Cycle:
         """(k,) approximate displacement of the nodal unknowns under ``force`` (k,): M^-1 force."""
         self._load[:] = np.append(force, 0.0)[self.layout.place]
         self._x[:] = 0.0
-        return self._improve()
+        return self._improve().astype(np.float64)
 
-    def left_over(self, error: Array) -> Array:
+    def left_over(self, error: Singles) -> Singles:
         """(k,) what one cycle leaves of an ``error`` (k,): (1 - M^-1 K) error, without a product by K."""
         self._load[:] = 0.0
-        self._x[:] = np.append(error, 0.0)[self.layout.place]
+        self._x[:] = np.append(error, np.float32(0.0))[self.layout.place]
         return self._improve()
 
-    def _improve(self) -> Array:
+    def _improve(self) -> Singles:
         """One cycle on K x = load, from the x that is there; x (k,) by the system's order.
 
         A sweep takes the forces of links from before it; the coarse matrix holds their stiffness.
@@ -341,7 +341,7 @@ class Cycle:
             self._load_with_links(given)
             for slabs in at.colours:  # never against the order in which the data lie: that takes twice as long
                 self.team.run(slabs, blocks.sweep, *rows)
-        return x[at.back].astype(np.float64)
+        return x[at.back]
 
     def _load_with_links(self, given: Singles) -> None:
         """Let the load be ``given`` (3m,) less the forces that the links have at the present x."""
@@ -363,9 +363,9 @@ class Inverse:
         """M^-1 rhs (n,)."""
         return self._bordered(self._cycle.apply(rhs[: self._k]), rhs[self._k :])
 
-    def product(self, x: Array) -> Array:
-        """M^-1 A x (n,) for x (n,): what is not left over of x."""
-        nodal, border = x[: self._k], x[self._k :]
+    def product(self, x: NDArray[Any]) -> NDArray[Any]:
+        """M^-1 A x (n,) for x (n,): what is not left over of x. No better than single precision."""
+        nodal, border = x[: self._k].astype(np.float32, copy=False), x[self._k :]
         gained = nodal - self._cycle.left_over(nodal)
         if not border.size:
             return gained
@@ -513,7 +513,7 @@ class MultigridSolver:
         operator = Operator(matrix, self._cycle.layout, self._cycle.team)
         inverse = Inverse(matrix, self._cycle)
         goal = Goal(rtol, self.max_iterations, enough, self.usual_iterations)
-        result = gmres(operator, rhs, inverse.apply, goal, inverse.product)
+        result = gmres(operator, rhs, inverse.apply, goal, inverse.product, np.float32)
         self._count(krylov_iterations=result.iterations + matrix.corner.shape[0])
         return result
 
