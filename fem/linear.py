@@ -213,7 +213,7 @@ def _gmres_cycle(
     basis[0] = start / norm
     y: Floats = np.zeros(0)
     for j in range(limit):
-        w = product(basis[j]).astype(precision, copy=False)
+        w: Any = product(basis[j]).astype(precision, copy=False)
         seen = basis[: j + 1]
         length = float(np.linalg.norm(w))
         for _ in range(2):  # classical Gram-Schmidt, again if most of w went: as orthogonal as need be, and all BLAS
