@@ -140,7 +140,7 @@ def reduce(stage: plan.ReduceStage, bench: Bench, controls: Controls) -> Running
     before = bench.heights_mm()
     bench = _inserted(bench, stage)
     load = force_load(bench, stage.force_n)
-    step = fem.settle(bench.structure, bench.state, load, load, controls.solver, controls.march)
+    step = fem.settle(bench.structure, bench.state, load, load, controls.solver, controls.in_one_step)
     bench, ledger, peak = bench.after(step), Ledger(step.equilibrium), float(step.equilibrium.state.pressure_mpa.max())
     yield _row(bench, step.equilibrium, 0.0)
     for share, step in _inflation(bench, stage, controls):
@@ -203,7 +203,7 @@ def _part_of_the_way(bench: Bench, to: fem.Step, way: float, controls: Controls)
     """A share of a step by volume, in its place."""
     start = replace(to.load, volume_mm3=bench.structure.cavity_volumes(bench.state))
     end = replace(to.load, volume_mm3=start.volume_mm3 + way * (to.load.volume_mm3 - start.volume_mm3))
-    for step in fem.march(bench.structure, bench.state, start, end, controls.solver, controls.march):
+    for step in fem.march(bench.structure, bench.state, start, end, controls.solver, controls.in_one_step):
         yield to.share, step
 
 
@@ -219,7 +219,7 @@ def _up_to_limit(
     way = (stage.balloon_pressure_limit_mpa - before[first]) / (beyond_mpa[first] - before[first])
     start = _pressure_load(bench, stage.force_n, before)
     end = _pressure_load(bench, stage.force_n, before + way * (beyond_mpa - before))
-    for step in fem.march(bench.structure, bench.state, start, end, controls.solver, controls.march):
+    for step in fem.march(bench.structure, bench.state, start, end, controls.solver, controls.in_one_step):
         yield 1.0, step
 
 
@@ -342,7 +342,7 @@ def _let_go(bench: Bench, stage: plan.DeflateStage, controls: Controls) -> tuple
             rim = _rim(bench, cavity.cells)
             bench = with_material(bench, rim, *materials.cage_parameters(CAGE_CARD, _volume_ml(bench, rim)))
     load = replace(force_load(bench, stage.force_n), volume_mm3=bench.structure.cavity_volumes(bench.state))
-    step = fem.settle(bench.structure, bench.state, load, load, controls.solver, controls.march)
+    step = fem.settle(bench.structure, bench.state, load, load, controls.solver, controls.in_one_step)
     return bench.after(step), step
 
 

@@ -45,6 +45,11 @@ class Controls:
     solver: fem.LinearSolver
     march: fem.MarchSettings
 
+    @property
+    def in_one_step(self) -> fem.MarchSettings:
+        """Step control for a way that hardly changes what bears the load: in one step, unless that fails."""
+        return replace(self.march, first=1.0)
+
 
 class Rig(Protocol):
     """How a specimen is held."""
@@ -319,8 +324,10 @@ def to_maximum(
         largest_n = max(largest_n, force_n)
 
 
-def to_force(bench: Bench, force_n: float, controls: Controls, locked: bool = False) -> Iterator[fem.Step]:
-    """Bring the axial compression to ``force_n``.
+def to_force(
+    bench: Bench, force_n: float, controls: Controls, locked: bool = False, trend: Array | None = None
+) -> Iterator[fem.Step]:
+    """Bring the axial compression to ``force_n``; ``trend`` as in `fem.march`.
 
     Raises
     ------
@@ -332,7 +339,8 @@ def to_force(bench: Bench, force_n: float, controls: Controls, locked: bool = Fa
     start, end = force_load(bench, reached_n, locked), force_load(bench, force_n, locked)
     first = min(1.0, AT_ONCE_N / max(abs(force_n - reached_n), 1e-9))
     settings = replace(controls.march, first=max(first, controls.march.first))
-    steps = fem.march(bench.structure, bench.state, start, end, controls.solver, settings, known=now_known)
+    way = (bench.structure, bench.state, start, end, controls.solver, settings)
+    steps = fem.march(*way, known=now_known, trend=trend)
     while True:
         try:
             step = next(steps)
@@ -356,7 +364,7 @@ def on_path(bench: Bench, path: str, controls: Controls) -> Iterator[fem.Step]:
     """Hand the present compression over to another path; the steps lead to a bench whose ``path`` is to be set."""
     known, reached_n = evaluated(bench)
     start, end = force_load(bench, reached_n), force_load(replace(bench, path=path), reached_n)
-    yield from fem.march(bench.structure, bench.state, start, end, controls.solver, controls.march, known=known)
+    yield from fem.march(bench.structure, bench.state, start, end, controls.solver, controls.in_one_step, known=known)
 
 
 def to_tilt(bench: Bench, tilt_deg: float | None, controls: Controls) -> Iterator[fem.Step]:

@@ -307,9 +307,7 @@ def _fatigue(stage: FatigueStage, coupon: Coupon, bench: Bench, controls: Contro
     peak_n = sign * stage.peak_mpa * section_mm2(coupon)
     bench = yield from passed(bench, to_force(bench, stage.load_ratio * peak_n, controls))
     valley, peak = force_load(bench, stage.load_ratio * peak_n), force_load(bench, peak_n)
-    settings = fem.CycleSettings(
-        dwell=stage.dwell_fraction, tolerance=stage.jump_tolerance, march=replace(controls.march, first=1.0)
-    )
+    settings = fem.CycleSettings(dwell=stage.dwell_fraction, tolerance=stage.jump_tolerance, march=controls.in_one_step)
     watch, history, message = _Watch(bench, coupon), [(0.0, 0.0)], ""
     runs = fem.run_cycles(
         bench.structure, bench.state, valley, peak, stage.run_out, stage.frequency_hz, controls.solver, settings

@@ -112,7 +112,7 @@ def _unload(stage: plan.UnloadStage, bench: Bench, controls: Controls) -> Runnin
         # force control cannot start on a falling branch: first draw the load point back a little
         back_mm = UNLOADING_SHARE * bench.body.height_mm
         start, end = drive_load(bench, bench.approach_mm), drive_load(bench, bench.approach_mm - back_mm)
-        steps = fem.march(bench.structure, bench.state, start, end, controls.solver, controls.march)
+        steps = fem.march(bench.structure, bench.state, start, end, controls.solver, controls.in_one_step)
         bench = yield from passed(bench, steps)
     bench = yield from passed(bench, to_force(bench, stage.force_n, controls))
     return Ended(bench)
@@ -159,7 +159,7 @@ def _fracture(stage: plan.FractureStage, bench: Bench, controls: Controls) -> Ru
     intact = meshes.gauge_height_mm(bench.body.gauges["anterior"], bench.mesh.points_mm)
     wanted, (step_mm, longest_mm) = stage.anterior_height_loss, bench.body.height_mm * np.array(FRACTURE_STEPS)
     loss, energy, force = _anterior_loss(bench, intact), 0.0, current_force_n(bench)
-    settings, known = replace(controls.march, first=1.0), None
+    settings, known = controls.in_one_step, None
     while abs(loss - wanted) > FRACTURE_ACCURACY:
         before = bench
         start, end = drive_load(bench, bench.approach_mm), drive_load(bench, bench.approach_mm + step_mm)
@@ -222,7 +222,7 @@ def _cycle(stage: plan.CycleStage, bench: Bench, controls: Controls) -> Running:
         dwell=stage.dwell_fraction,
         tolerance=stage.jump_tolerance,
         report=REPORTED_CYCLES,
-        march=replace(controls.march, first=1.0),  # a cycle is one step up and one down unless that fails
+        march=controls.in_one_step,  # a cycle is one step up and one down unless that fails
     )
     runs = fem.run_cycles(
         bench.structure, bench.state, valley, peak, stage.count, stage.frequency_hz, controls.solver, settings
@@ -266,9 +266,9 @@ def _worn(stage: plan.CycleStage, cycle: int, error: object) -> str:
 def _test(stage: plan.MeasureStage, bench: Bench, controls: Controls) -> Running:
     """Reference preload; on copies what the neighbours feel, and stiffness and strength with parallel platens."""
     bench = yield from passed(bench, to_force(bench, stage.force_n, controls))
-    ended, outcomes = Ended(bench), dict[str, float]()
+    ended, outcomes, way_per_n = Ended(bench), dict[str, float](), None
     if "stiffness" in stage.record:
-        outcomes["stiffness_n_per_mm"] = _stiffness(stage, bench, controls)
+        outcomes["stiffness_n_per_mm"], way_per_n = _stiffness(stage, bench, controls)
     if "strength" in stage.record and bench.neighbours:
         treated = next_fracture.treated_strength(bench, stage.strength_strain, controls)
         whole = next_fracture.crushed(bench, stage.strength_strain, controls)
@@ -280,18 +280,26 @@ def _test(stage: plan.MeasureStage, bench: Bench, controls: Controls) -> Running
         outcomes |= dict(curve[name] for name in curve if name in stage.record)
     if "adjacent" in stage.record:
         assert stage.adjacent_n is not None, "the stage has checked this"
-        felt = adjacent.felt(last(bench, to_force(bench, stage.adjacent_n, controls)))
+        trend = None if way_per_n is None else (stage.adjacent_n - stage.force_n) * way_per_n
+        felt = adjacent.felt(last(bench, to_force(bench, stage.adjacent_n, controls, trend=trend)))
         outcomes |= felt.outcomes
         ended = replace(ended, profiles=felt.profiles)
     outcomes |= loading.looked_at(bench, stage.load_case or {}, controls)
     return replace(ended, outcomes=outcomes)
 
 
-def _stiffness(stage: plan.MeasureStage, bench: Bench, controls: Controls) -> float:
-    """Secant stiffness between the two named loads, N/mm."""
+def _stiffness(stage: plan.MeasureStage, bench: Bench, controls: Controls) -> tuple[float, Array | None]:
+    """Secant stiffness between the two named loads, N/mm; and the way from the bench to the upper one, q (N,) per N.
+
+    None where the bench bears that load as it is. The hinge is locked on this way.
+    """
     low = last(bench, to_force(bench, stage.stiffness_low_n, controls, locked=True))
     high = last(low, to_force(low, stage.stiffness_high_n, controls, locked=True))
-    return (stage.stiffness_high_n - stage.stiffness_low_n) / (high.approach_mm - low.approach_mm)
+    stiffness = (stage.stiffness_high_n - stage.stiffness_low_n) / (high.approach_mm - low.approach_mm)
+    if stage.stiffness_high_n == stage.force_n:
+        return stiffness, None
+    way = bench.structure.coordinates(high.state) - bench.structure.coordinates(bench.state)
+    return stiffness, way / (stage.stiffness_high_n - stage.force_n)
 
 
 def _strength(stage: plan.MeasureStage, bench: Bench, controls: Controls) -> tuple[float, float]:

@@ -118,16 +118,17 @@ def _direct(
     solver: LinearSolver,
     settings: CycleSettings,
 ) -> Iterator[CycleState]:
-    equilibria = 0
+    equilibria, up, down = 0, None, None
     for cycle in range(1, count + 1):
-        top = settle(structure, state, valley, peak, solver, settings.march).equilibrium
+        top = settle(structure, state, valley, peak, solver, settings.march, up).equilibrium
         if cycle == 1:
             top = _rested(structure, top, peak, solver, settings)
         try:
             held = solve_equilibrium(structure, top.state, peak, solver, settings.march.newton, seconds, 1.0)
         except ConvergenceError:
             held = _in_parts(structure, top.state, peak, seconds, solver, settings)
-        bottom = settle(structure, held.state, peak, valley, solver, settings.march).equilibrium
+        bottom = settle(structure, held.state, peak, valley, solver, settings.march, down).equilibrium
+        up, down = _way(structure, state, top.state), _way(structure, held.state, bottom.state)
         state, equilibria = bottom.state, equilibria + 3
         yield CycleState(cycle, held, bottom, equilibria, 0.0)
 
@@ -164,6 +165,7 @@ def _jump(
     start = found = _rested(structure, steps[-1].equilibrium, peak, solver, settings)
     equilibria, cycle, wanted, nodal = len(steps) + RESTS, 0, 1, slice(3 * structure.n_nodes)
     rate: Array | None = None
+    down: Array | None = None
     error, refused = 0.0, np.inf
     while cycle < count:
         jump = _clipped(wanted, cycle, count, settings.report)
@@ -179,7 +181,7 @@ def _jump(
                 wanted = max(jump // 4, 1)
                 continue
             new = _in_parts(structure, found.state, peak, seconds, solver, settings)
-        moved, growth = (structure.coordinates(new.state) - structure.coordinates(e.state) for e in (found, start))
+        moved, growth = (_way(structure, e.state, new.state) for e in (found, start))
         error = 0.0 if rate is None else _relative(0.5 * (moved - length * rate)[nodal], growth[nodal])
         if _REFUSED * settings.tolerance < error < _SUDDEN * refused and jump > 1:
             wanted, refused = max(int(jump * _factor(error, settings)), 1), error
@@ -188,11 +190,17 @@ def _jump(
         found, cycle, rate, refused = new, cycle + jump, rate if sudden else moved / length, np.inf
         bottom = None
         if cycle in settings.report or cycle == count:
-            bottom = settle(structure, found.state, peak, valley, solver, settings.march).equilibrium
+            bottom = settle(structure, found.state, peak, valley, solver, settings.march, down).equilibrium
+            down = _way(structure, found.state, bottom.state)
             equilibria += 1
         yield CycleState(cycle, found, bottom, equilibria, error)
         # a jump that was cut short to land on a reported cycle says little against the longer one
         wanted = max(round(jump * _factor(error, settings)), wanted if jump < wanted else 1)
+
+
+def _way(structure: Structure, before: State, after: State) -> Array:
+    """Change of q (N,) from one state to another."""
+    return structure.coordinates(after) - structure.coordinates(before)
 
 
 def _relative(error: Array, growth: Array) -> float:

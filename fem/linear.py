@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from kyphos.errors import ConvergenceError, InputError
+from kyphos.threads import thread_count
 
 from .memory import require
 
@@ -32,6 +33,8 @@ Floats: TypeAlias = NDArray[np.float64]
 SparseMatrix: TypeAlias = "sp.csr_array[Any] | sp.csc_array[Any] | sp.csr_matrix[Any] | sp.csc_matrix[Any]"
 Precision: TypeAlias = "type[np.float64] | type[np.float32]"
 Engine: TypeAlias = Literal["rslab", "superlu"]
+
+_MOST_THREADS = 4  # of a factorisation: more bring little
 
 rslab.set_log_level("error")  # what it warns of comes back as an error of ours
 
@@ -270,7 +273,7 @@ class Factory:
         ``"rslab"``: supernodal LDL' of symmetric and LU of other matrices, nested dissection.
         ``"superlu"``: the LU inside SciPy, several times slower; for cross-checks.
     threads
-        Of the factorisation; None lets the library decide. The result does not depend on it.
+        Of the factorisation; None takes those that kernels run on, up to four. The result does not depend on it.
     """
 
     engine: Engine = "rslab"
@@ -312,11 +315,13 @@ class Factory:
     def _factored(
         self, csc: sp.csc_array[Any], path: Literal["ldlt", "lu"]
     ) -> tuple[Callable[[Floats], Floats], float]:
-        known = self._patterns.get(path)
+        threads = self.threads or min(thread_count(), _MOST_THREADS)
+        key = f"{path} on {threads}"
+        known = self._patterns.get(key)
         if known is None or not (np.array_equal(known[0], csc.indptr) and np.array_equal(known[1], csc.indices)):
-            symbolic = rslab.analyze(csc, path=path, ordering="metis", threads=self.threads)
+            symbolic = rslab.analyze(csc, path=path, ordering="metis", threads=threads)
             self.analyses += 1
-            known = self._patterns[path] = (csc.indptr.copy(), csc.indices.copy(), symbolic)
+            known = self._patterns[key] = (csc.indptr.copy(), csc.indices.copy(), symbolic)
         estimate = known[2].estimate_memory()
         require(
             estimate["transient_peak_bytes"],

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from kyphos.errors import ConvergenceError
 
 from .linear import LinearSolver
-from .newton import Equilibrium, NewtonSettings, solve_equilibrium
+from .newton import Array, Equilibrium, NewtonSettings, solve_equilibrium
 from .structure import Evaluation, Load, State, Structure
 
 
@@ -57,6 +57,7 @@ def march(
     duration_s: float = 0.0,
     cycles: float = 0.0,
     known: Evaluation | None = None,
+    trend: Array | None = None,
 ) -> Iterator[Step]:
     """Solve equilibria on the way from ``start`` to ``end`` and yield each one; the caller may stop at any.
 
@@ -68,6 +69,9 @@ def march(
         Spread evenly over the path.
     known
         Evaluation of the equilibrium that ``state`` was committed from, where the path goes on as before.
+    trend
+        Expected change of q (N,) on the whole path, where a like way has been gone before: the first step is sought
+        from there (but for what is prescribed), and as without it if that fails.
 
     Raises
     ------
@@ -75,7 +79,7 @@ def march(
         A step of the smallest length failed; the states yielded before stand.
     """
     settings = settings or MarchSettings()
-    share, step, trend = 0.0, min(settings.first, 1.0), None
+    share, step, given = 0.0, min(settings.first, 1.0), trend
     while share < 1.0:
         step = min(step, settings.largest, 1.0 - share)
         if 1.0 - share - step < 1e-9:
@@ -94,6 +98,9 @@ def march(
                 None if trend is None else step * trend,
             )
         except ConvergenceError as error:
+            if trend is not None and trend is given:
+                trend = None
+                continue
             if step * 0.5 < settings.smallest:
                 message = f"{error} The step was already cut to {step:.2g} of the path, at {share:.3f} of it."
                 raise error.told(message) from error
@@ -116,10 +123,11 @@ def settle(
     end: Load,
     solver: LinearSolver,
     settings: MarchSettings | None = None,
+    trend: Array | None = None,
 ) -> Step:
     """The last step of :func:`march`: the state at ``end``."""
     last = None
-    for step in march(structure, state, start, end, solver, settings):
+    for step in march(structure, state, start, end, solver, settings, trend=trend):
         last = step
     assert last is not None
     return last

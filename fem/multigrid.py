@@ -520,12 +520,13 @@ class MultigridSolver:
     def _prepare(self, matrix: BorderedMatrix) -> None:
         """A cycle for this matrix: its smoother, and a coarse matrix that may be older."""
         team = everybody()
-        if self._cycle is None or self._cycle.team is not team or self._system is not matrix.system:
+        known = self._system is not None and self._system.same_nodes(matrix.system)
+        if self._cycle is None or self._cycle.team is not team or not known:
             start = time.perf_counter()
             require(_bytes(matrix, self.max_iterations), f"{matrix.shape[0]:,} unknowns", "try larger elements")
-            self._system = matrix.system
             self._cycle = Cycle(build_layout(matrix), team, self._factory, self.sweeps)
             self._count(analyses=1, factor_s=time.perf_counter() - start)
+        self._system = matrix.system
         self._cycle.smooth_with(matrix)
         self._fresh = False
         if not self._cycle.ready:

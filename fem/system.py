@@ -13,8 +13,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from .discretisation import Discretisation
 from .links import Coupling
-from .structure import Evaluation, State, Structure
+from .structure import Evaluation, Material, State, Structure
 
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
@@ -36,6 +37,8 @@ class System:
         For every column of the border, the rows (of ``free``) that it may touch.
     tough
         Nodes of nearly incompressible cells; see `tough_nodes`.
+    mesh, material
+        What the system was built for.
     """
 
     free: Ids
@@ -45,11 +48,18 @@ class System:
     column: NDArray[np.int32]
     coupled: tuple[Ids, ...]
     tough: Ids
+    mesh: Discretisation
+    material: Material
 
     @property
     def size(self) -> int:
         """Number of unknowns."""
         return self.free.size + len(self.coupled)
+
+    def same_nodes(self, other: System) -> bool:
+        """Whether both free the same nodal displacements of one mesh of one material, whatever their borders."""
+        same = self.mesh is other.mesh and self.material is other.material
+        return same and np.array_equal(self.free, other.free)
 
     def matrix(self, structure: Structure, state: State, evaluation: Evaluation) -> BorderedMatrix:
         """The tangent of the unknowns at an evaluated state."""
@@ -199,7 +209,7 @@ def build_system(
     position = np.cumsum(active[:n]) - 1
     coupled = tuple(position[dofs[active[:n][dofs]]] for dofs in _touched(structure, motions, cavities))
     tough = np.zeros(0, dtype=np.int64) if state is None else tough_nodes(structure, state)
-    return System(free, motions, cavities, start, column, coupled, tough)
+    return System(free, motions, cavities, start, column, coupled, tough, structure.mesh, structure.material)
 
 
 def tough_nodes(structure: Structure, state: State) -> Ids:

@@ -322,6 +322,8 @@ def _solve_creep(
             return True, point, primary, secondary, rate
         slope = 1.0 + point.b * (rate - primary - secondary)
         root = _advance(root, residual, slope, max(root.y, 1e-3))
+        if root.done and root.y == point.y:
+            return True, point, primary, secondary, rate
     return False, point, primary, secondary, rate
 
 
@@ -361,20 +363,22 @@ def _excess_y(point: Point, h: float, flow: Flow, energy: float, volumetric: Vec
 @njit(**OPTIONS)
 def _solve_yield(
     bone: Bone, step: Step, e: Vector, compliance: Block, surface: Block, volumetric: Vector, start: float
-) -> tuple[bool, Point]:
+) -> tuple[bool, Point, Flow]:
     """Plastic flow: f = 0, solved as -f/s = 0 because 1/s is nearly linear in y."""
     root = Root(start, start, np.inf, False)
     for _ in range(_ITERATIONS):
         point = _point(root.y, e, compliance, surface, step.gaping)
-        if root.done:
-            return True, point
         flow = _flow(bone, step, point, volumetric)
+        if root.done:
+            return True, point, flow
         energy = _energy(point, e)
         excess = _excess(flow.now, point.s, energy)
         h = root.y - step.chain - flow.rate
         slope = _excess_y(point, h, flow, energy, volumetric) + point.b * excess
         root = _advance(root, -excess / point.s, -slope / point.s, flow.now.psi)
-    return False, point
+        if root.done and root.y == point.y:
+            return True, point, flow
+    return False, point, flow
 
 
 @njit(**OPTIONS)
@@ -453,8 +457,8 @@ def _gaping(bone: Bone, compliance: Block, kappa: float) -> Axes:
 @njit(**OPTIONS)
 def _start(
     bone: Bone, chain: Chain, compliance: Block, strain: np.ndarray, state: np.ndarray, dt_s: float, cycles: float
-) -> tuple[Vector, Step]:
-    """Trial elastic strain and the history at the start of the step."""
+) -> tuple[Vector, Step, Yield]:
+    """Trial elastic strain, the history at the start of the step, and what yields before anything flows."""
     e = vector_sum(load_vector(strain, 0), -1.0, load_vector(state, PLASTIC))
     soft = _soft(bone, state[KAPPA])
     strength = soft + _packed(bone, state[COMPACTION])[0]
@@ -473,8 +477,9 @@ def _start(
     packed = np.exp(bone.packing_exponent * state[COMPACTION])
     past = (state[KAPPA], state[COMPACTION], state[PRIMARY], fatigue, soft)
     step = Step(dt_s, crushed, after, *past, 0.0, gaping, packed)
-    load = _yield(bone, step, 0.0, 0.0).psi * bone.yield_strain / strength
-    return e, Step(dt_s, crushed, after, *past, load, gaping, packed)
+    now = _yield(bone, step, 0.0, 0.0)
+    load = now.psi * bone.yield_strain / strength
+    return e, Step(dt_s, crushed, after, *past, load, gaping, packed), now
 
 
 @njit(**OPTIONS)
@@ -549,19 +554,17 @@ def bone_point(
     latter's `_column_sums`; tangent (6, 6).
     """
     compliance, surface, volumetric = blocks
-    e, step = _start(bone, chain, compliance, strain, state, dt_s, cycles)
+    e, step, now = _start(bone, chain, compliance, strain, state, dt_s, cycles)
     if not all_finite(e):
         return int(fail(NOT_FINITE, stress, tangent))
     found, point, primary, secondary, rate = _solve_creep(bone, step, e, compliance, surface)
-    now = _yield(bone, step, 0.0, 0.0)
     if found and _excess(now, point.s, _energy(point, e)) <= 1e-12 * now.threshold:
         _write_elastic(bone, point, now.psi, point.y - step.chain - rate, stress, tangent)
         _store(bone, chain, step, point, Flow(0.0, primary, secondary, rate, 0.0, now), cycles, state, new_state)
         return OK
-    found, point = _solve_yield(bone, step, e, compliance, surface, volumetric, point.y)
+    found, point, flow = _solve_yield(bone, step, e, compliance, surface, volumetric, point.y)
     if not found:
         return int(fail(NO_ROOT, stress, tangent))
-    flow = _flow(bone, step, point, volumetric)
     _write_plastic(bone, step, e, point, flow, volumetric, stress, tangent)
     _store(bone, chain, step, point, flow, cycles, state, new_state)
     return OK

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from interrupted import finish, killed_in, outcomes, same_run
@@ -10,6 +12,7 @@ import kyphos
 from kyphos import fem, meshes
 from kyphos.experiments import read_study, run, segment
 from kyphos.experiments.specimen import build_mesh
+from kyphos.experiments.store import branch_run, stage_checkpoint
 
 HEAD = """
 [mesh]
@@ -128,17 +131,60 @@ def test_heights_are_those_of_bone_whatever_the_disc(tmp_path):
     assert sunk[1] > 1.002 * sunk[0]
 
 
-@pytest.mark.validation
-def test_a_softer_nucleus_does_not_count_as_retained_height(tmp_path):
-    """The whole chain under the same forces: retention moves by less than 2 % of its value; no solve is a hard one."""
-    study = tmp_path / "whole.toml"
+def no_hard_solve(folder):
+    """Whether multigrid took fewer than 60 iterations for every system."""
+    stages = json.loads((folder / "manifest.json").read_text())["stages"]
+    return 10 < max(stage["most_krylov_iterations"] for stage in stages) < 60
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The whole chain with the nucleus of the card: its study, and its folder."""
+    folder = tmp_path_factory.mktemp("whole")
+    study = folder / "whole.toml"
     study.write_text(PAIR + WHOLE)
-    found = []
-    for name, more in (("usual", []), ("soft", SOFTER)):
-        stages = kyphos.run(study, tmp_path / name, set=more).manifest["stages"]
-        found.append(outcomes(tmp_path / name))
-        assert 10 < max(stage["most_krylov_iterations"] for stage in stages) < 60
-    for place in ("anterior", "middle", "posterior"):
-        usual, soft = (one[f"retention_{place}"] for one in found)
-        assert soft == pytest.approx(usual, rel=0.02), place
-    assert found[0] != found[1]
+    kyphos.run(study, folder / "usual")
+    assert no_hard_solve(folder / "usual")
+    return study, folder / "usual"
+
+
+def as_well_retained(folder, usual):
+    """Retention within 2 %; of the posterior place, where 0.16 mm are won, what cycles change within 0.02 mm."""
+    found, expected = outcomes(folder), outcomes(usual)
+    for place in ("anterior", "middle"):
+        assert found[f"retention_{place}"] == pytest.approx(expected[f"retention_{place}"], rel=0.02), place
+    cycled, treated = (f"height_{state}_posterior_mm" for state in ("cycled", "treated"))
+    assert found[cycled] - found[treated] == pytest.approx(expected[cycled] - expected[treated], abs=0.02)
+
+
+@pytest.mark.validation
+def test_a_softer_nucleus_does_not_count_as_retained_height(whole, tmp_path):
+    """One treated body, cycled by the same forces over a disc of half the stiffness."""
+    study, usual = whole
+    spec, soft = read_study(str(study)), tmp_path / "soft"
+    names = [stage.name for stage in spec.stage]
+    branch_run(usual, names.index("treated"), soft, spec)
+    laws = stage_checkpoint(soft, spec, "treated").meta["bench"]["laws"]
+    nucleus = f"block_{laws.index('MooneyRivlin')}_parameters"
+    file = next((soft / "checkpoints").glob("*-treated.npz"))
+    content = dict(np.load(file))
+    content[nucleus] = content[nucleus] * [0.5, 0.5, 1.0]
+    file.unlink()  # it is the other run's as well
+    np.savez(file, **content)
+    run.run_study(spec, soft, resume=True)
+    as_well_retained(soft, usual)
+    pressure = "disc_T12_L1_pressure_cycled_mpa"
+    assert outcomes(soft)[pressure] != pytest.approx(outcomes(usual)[pressure], rel=0.01)
+    assert no_hard_solve(soft)
+
+
+@pytest.mark.validation
+def test_a_softer_nucleus_from_the_start_hardly_matters(whole, tmp_path):
+    """The fracture is another one then."""
+    study, usual = whole
+    soft = tmp_path / "soft"
+    kyphos.run(study, soft, set=SOFTER)
+    as_well_retained(soft, usual)
+    fractured = "height_fractured_middle_mm"
+    assert outcomes(soft)[fractured] != pytest.approx(outcomes(usual)[fractured], rel=1e-3)
+    assert no_hard_solve(soft)

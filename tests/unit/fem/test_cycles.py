@@ -60,6 +60,18 @@ class Hasty(LogCreep):
         return replace(response, status=np.full_like(response.status, dt_s > 0.2))
 
 
+@dataclass(frozen=True)
+class Stiffening(LogCreep):
+    """Ten times as stiff at a strain of 1e-4, and more beyond."""
+
+    def update(self, strain, state, dt_s, cycles):
+        response = super().update(strain, state, dt_s, cycles)
+        size = np.linalg.norm(strain, axis=-1)[..., None]
+        more = 1.0 + 9e4 * size
+        slope = 9e4 * response.stress[..., :, None] * (strain / np.maximum(size, 1e-30))[..., None, :]
+        return replace(response, stress=more * response.stress, tangent=more[..., None] * response.tangent + slope)
+
+
 def column(law=None):
     """A block pushed down by a platen: structure, state under the valley load, valley and peak."""
     points, cells = block((2.0, 2.0, 4.0), (1, 1, 2))
@@ -128,6 +140,28 @@ def test_reported_cycles_are_solved_with_their_valley():
     assert all(solved[n].valley is not None for n in (10, 37, 100))
     assert all(a.cycle < b.cycle for a, b in pairwise(states))
     assert all(shortening(a) < shortening(b) for a, b in pairwise(states))
+
+
+@pytest.mark.parametrize("method", ["direct", "jump"])
+def test_unloading_is_sought_where_the_last_one_led(method):
+    """A law that hardens much under the peak takes several iterations on the first way down, and few after."""
+    states = run(method, 30, Stiffening(YOUNG, 0.0), report=(1, 2, 10))
+    first, *later = [s.valley.iterations for s in states if s.valley is not None]
+    assert first > 2
+    assert max(later) < first
+
+
+def test_a_wrong_trend_costs_iterations_but_leads_to_the_same_state():
+    structure, state, valley, peak = column(Stiffening(YOUNG, 0.0))
+    usual = settle(structure, state, valley, peak, DirectSolver(), SETTINGS)
+    way = structure.coordinates(usual.equilibrium.state) - structure.coordinates(state)
+    right, wrong, absurd = (
+        settle(structure, state, valley, peak, DirectSolver(), SETTINGS, factor * way) for factor in (1.0, -3.0, -1e5)
+    )
+    assert right.equilibrium.iterations < usual.equilibrium.iterations
+    for found in (right, wrong, absurd):
+        found_mm, usual_mm = (one.equilibrium.state.displacement_mm for one in (found, usual))
+        np.testing.assert_allclose(found_mm, usual_mm, rtol=0, atol=1e-8)
 
 
 @pytest.mark.parametrize("method", ["direct", "jump"])

@@ -187,6 +187,21 @@ def test_a_coarse_matrix_is_renewed_where_the_tangent_has_changed():
     assert solver.record.notes == ()
 
 
+def test_a_border_that_changes_costs_no_new_layout():
+    """A platen that is let go or held, over the same free nodes; of another material all is made anew."""
+    free, solver = specimen("platen"), MultigridSolver()
+    unbordered = replace(free.system, motions=free.system.motions[:0], coupled=())
+    held = replace(free, system=unbordered, right=free.right[:, :0], left=free.left[:, :0], corner=free.corner[:0, :0])
+    assert free.shape[0] == held.shape[0] + 6
+    for matrix in (free, held, free):
+        rhs = load(matrix)
+        assert relative_residual(matrix, solver.solve(matrix, rhs, rtol=1e-8), rhs) <= 1e-8
+    assert (solver.record.analyses, solver.record.factorisations, solver.record.notes) == (1, 1, ())
+    other = replace(free, system=replace(free.system, material=Cells(np.ones(1), np.zeros(1))))
+    solver.solve(other, load(other))
+    assert (solver.record.analyses, solver.record.factorisations) == (2, 2)
+
+
 def test_a_stall_is_solved_directly_and_noted():
     matrix = specimen("nearly incompressible")
     solver, rhs = MultigridSolver(max_iterations=3), load(matrix)
