@@ -44,6 +44,7 @@ Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
 FRACTURE_STEPS = (0.004, 0.015)  # first and longest, shares of the body's height
+ELSEWHERE = 0.3  # share of an approach that is the body's; below it, discs give way, and steps may be twice as long
 FRACTURE_ITERATIONS = 5.0  # of Newton's method, that a step of the right length takes
 FRACTURE_ACCURACY = 2e-4
 SLOWEST_LOSS = 0.05  # anterior loss per approach, both as shares of the body's height; less is taken for this
@@ -177,7 +178,8 @@ def _fracture(stage: plan.FractureStage, bench: Bench, controls: Controls) -> Ru
             raise ConvergenceError(f"the anterior height shrank by only {new:.1%}; {wanted:.0%} is out of reach")
         loss = new
         size_mm = abs(step_mm) * float(np.clip(FRACTURE_ITERATIONS / step.equilibrium.iterations, 0.5, 1.5))
-        step_mm = _next_step_mm(wanted - loss, rate, min(size_mm, longest_mm), bench.body.height_mm)
+        most_mm = longest_mm * (2.0 if 0.0 < rate * bench.body.height_mm < ELSEWHERE else 1.0)
+        step_mm = _next_step_mm(wanted - loss, rate, min(size_mm, most_mm), bench.body.height_mm)
     return Ended(bench, {"fracture_energy_j": energy / N_MM_PER_J})
 
 

@@ -70,8 +70,8 @@ def march(
     known
         Evaluation of the equilibrium that ``state`` was committed from, where the path goes on as before.
     trend
-        Expected change of q (N,) on the whole path, where a like way has been gone before: the first step is sought
-        from there (but for what is prescribed), and as without it if that fails.
+        Expected change of q (N,) on the whole path, where a like way has been gone before: steps are sought from there
+        (but for what is prescribed) unless the last one points better, and as without it if that fails.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def march(
             step, known, trend = step * 0.5, None, None  # where the last state misled, a fresh start is safer
             continue
         smooth = found.iterations <= settings.smooth_iterations
-        trend = (structure.coordinates(found.state) - structure.coordinates(state)) / step if smooth else None
+        trend = (structure.coordinates(found.state) - structure.coordinates(state)) / step if smooth else given
         share, state, known = share + step, found.state, found.evaluation
         if share > 1.0 - 1e-12:
             share = 1.0
