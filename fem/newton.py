@@ -104,7 +104,8 @@ class _Trial:
 
     @property
     def norm(self) -> float:
-        return float(np.linalg.norm(self.residual))
+        with np.errstate(over="ignore"):  # a trial far away may have forces beyond all bounds
+            return float(np.linalg.norm(self.residual))
 
 
 @dataclass(frozen=True)
