@@ -526,6 +526,8 @@ class MultigridSolver:
             require(_bytes(matrix, self.max_iterations), f"{matrix.shape[0]:,} unknowns", "try larger elements")
             self._cycle = Cycle(build_layout(matrix), team, self._factory, self.sweeps)
             self._count(analyses=1, factor_s=time.perf_counter() - start)
+        if self._system is not matrix.system:  # where the border is another one, the coarse matrix may be far off
+            self._cycle.ready = False
         self._system = matrix.system
         self._cycle.smooth_with(matrix)
         self._fresh = False

@@ -187,4 +187,3 @@ def test_a_softer_nucleus_from_the_start_hardly_matters(whole, tmp_path):
     as_well_retained(soft, usual)
     fractured = "height_fractured_middle_mm"
     assert outcomes(soft)[fractured] != pytest.approx(outcomes(usual)[fractured], rel=1e-3)
-    assert no_hard_solve(soft)

