@@ -51,14 +51,16 @@ class Both:
         for solver in self.solvers:
             solver.reset()
 
-    def solve(self, matrix: Matrix, rhs: np.ndarray, rtol: float = 1e-8, enough: float = 0.0) -> np.ndarray:
+    def solve(
+        self, matrix: Matrix, rhs: np.ndarray, rtol: float = 1e-8, enough: float = 0.0, last_resort: bool = True
+    ) -> np.ndarray:
         """The answer of multigrid; raises ``Enough`` at the end."""
         if self.systems == self.most:
             raise Enough
         answers = []
         for i, solver in enumerate(self.solvers[: 1 + self.direct]):
             wall, cpu = time.perf_counter(), time.process_time()
-            answers.append(solver.solve(matrix, rhs, rtol, enough))
+            answers.append(solver.solve(matrix, rhs, rtol, enough, last_resort))
             self.wall_s[i] += time.perf_counter() - wall
             self.cpu_s[i] += time.process_time() - cpu
         self.systems += 1
@@ -89,7 +91,7 @@ def main() -> None:
     parser.add_argument("sizes", type=float, nargs="*", default=[2.0, 1.6, 1.2], help="element sizes, mm")
     parser.add_argument("--most", type=int, default=30, help="Newton systems")
     parser.add_argument("--press", type=float, default=1.5, help="depth of the load point at the end of the path, mm")
-    parser.add_argument("--rtol", type=float, default=1e-2, help="tolerance of each linear solution")
+    parser.add_argument("--rtol", type=float, default=3e-2, help="tolerance of each linear solution")
     parser.add_argument("--alone", action="store_true", help="multigrid only")
     chosen = parser.parse_args()
     with fem.tuned_process():

@@ -38,6 +38,8 @@ _MOST_THREADS = 4  # of a factorisation: more bring little
 
 rslab.set_log_level("error")  # what it warns of comes back as an error of ours
 
+_ROUGH = 1e-3  # of a goal: what GMRES says of its progress is true to more digits than that, in single precision too
+
 SYMMETRY_TOLERANCE = 1e-12
 SINGULAR_GROWTH = 1e13
 """Growth of a random vector under the inverse of the scaled matrix that means 'singular'. Measured: 7 for a
@@ -90,6 +92,10 @@ class Convertible(Protocol):
 Matrix: TypeAlias = "SparseMatrix | Convertible"
 
 
+class Stalled(ConvergenceError):
+    """An iterative solver got nowhere, and was not to fall back on a direct one."""
+
+
 class LinearSolver(Protocol):
     """Anything that solves a sparse system; later solvers join by having these three members."""
 
@@ -98,11 +104,14 @@ class LinearSolver(Protocol):
         """Counters and seconds so far."""
         ...
 
-    def solve(self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8, enough: float = 0.0) -> Floats:
+    def solve(
+        self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8, enough: float = 0.0, last_resort: bool = True
+    ) -> Floats:
         """Solve ``matrix`` (n, n) x = ``rhs`` (n,) or (n, k), with ``|rhs - A x| <= rtol |rhs|`` per column.
 
         Where ``rtol`` would cost far more than usual, a residual of ``enough`` will do. Raises ``ConvergenceError``
-        where neither can be reached; never returns NaN.
+        where neither can be reached; never returns NaN. Without ``last_resort`` an iterative solver that gets nowhere
+        raises ``Stalled`` and leaves it at that.
         """
         ...
 
@@ -154,7 +163,7 @@ def gmres(
     that the preconditioner M makes of it, relative to M b. The second estimates the error of x itself, which the first
     hides wherever stiff parts, with their large forces, stand beside soft ones; GMRES minimises it. The basis is
     rebuilt whenever the estimate says 'done' and a measure disagrees; a cycle that gains less than half ends the
-    attempt.
+    attempt. Where the goal is rough, the estimate is taken for the second measure.
 
     Parameters
     ----------
@@ -177,12 +186,15 @@ def gmres(
     correction = precondition(rhs / size)
     scale, residual, gap, done = float(np.linalg.norm(correction)), 1.0, 1.0, 0
     while max(residual, gap) > goal.at(done) and done < goal.max_iterations and np.isfinite(scale) and scale > 0.0:
-        step, count = _gmres_cycle(both, correction, _of_cycle(goal, residual, gap, done), precision)
+        step, count, estimate = _gmres_cycle(both, correction, _of_cycle(goal, residual, gap, done), precision)
         done += count
         trial = x + size * step
         left = (rhs - matrix @ trial) / size
+        residual_now, gap_now = float(np.linalg.norm(left)), gap * estimate
+        if max(residual_now, gap_now, _ROUGH) <= goal.at(done):
+            return KrylovResult(trial, done, max(residual_now, gap_now))
         correction = precondition(left)
-        residual_now, gap_now = float(np.linalg.norm(left)), float(np.linalg.norm(correction)) / scale
+        gap_now = float(np.linalg.norm(correction)) / scale
         better = min(residual_now / residual, gap_now / gap)
         if not better < 1.0:  # also NaN
             break
@@ -207,14 +219,17 @@ def _gmres_cycle(
     start: Floats,
     goal: Goal,
     precision: Precision,
-) -> tuple[Floats, int]:
-    """One unrestarted run for the preconditioned residual ``start``; the correction (n,) and the iterations spent."""
+) -> tuple[Floats, int, float]:
+    """One unrestarted run for the preconditioned residual ``start``.
+
+    The correction (n,), the iterations spent, and the share of ``start`` that should be left.
+    """
     limit = goal.max_iterations
     norm = float(np.linalg.norm(start))
     basis: Any = np.empty((limit + 1, start.size), dtype=precision)  # of either precision
     hessenberg = np.zeros((limit + 1, limit))
     basis[0] = start / norm
-    y: Floats = np.zeros(0)
+    y, error = np.zeros(0), 1.0
     for j in range(limit):
         w: Any = product(basis[j]).astype(precision, copy=False)
         seen = basis[: j + 1]
@@ -235,7 +250,7 @@ def _gmres_cycle(
         if _too_slow(j + 1, error, goal.at(limit), limit):
             break
         basis[j + 1] = w / length
-    return norm * np.asarray(y.astype(precision) @ basis[: y.size], dtype=np.float64), j + 1
+    return norm * np.asarray(y.astype(precision) @ basis[: y.size], dtype=np.float64), j + 1, error
 
 
 def _least_squares(hessenberg: Floats) -> tuple[Floats, float]:
@@ -429,10 +444,12 @@ class LaggedDirectSolver:
         self._factor = None
         self._record = replace(self._record, most_iterations=0)
 
-    def solve(self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8, enough: float = 0.0) -> Floats:
+    def solve(
+        self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8, enough: float = 0.0, last_resort: bool = True
+    ) -> Floats:
         """Solve ``matrix`` (n, n) x = ``rhs`` (n,) or (n, k), with ``|rhs - A x| <= rtol |rhs|`` per column.
 
-        Where a new factorisation does not reach ``rtol``, a residual of ``enough`` will do.
+        Where a new factorisation does not reach ``rtol``, a residual of ``enough`` will do. This is the last resort.
 
         Raises
         ------
@@ -524,7 +541,9 @@ class DirectSolver(LaggedDirectSolver):
     def __init__(self, engine: Engine = "rslab", threads: int | None = None) -> None:
         super().__init__(engine, threads)
 
-    def solve(self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8, enough: float = 0.0) -> Floats:
+    def solve(
+        self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8, enough: float = 0.0, last_resort: bool = True
+    ) -> Floats:
         """As ``LaggedDirectSolver.solve``, with the factorisation of this very matrix."""
         self._factor = None
         return super().solve(matrix, rhs, rtol, enough)

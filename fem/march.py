@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from kyphos.errors import ConvergenceError
 
 from .linear import LinearSolver
-from .newton import Array, Equilibrium, NewtonSettings, solve_equilibrium
+from .newton import Array, Equilibrium, NewtonSettings, held_load, solve_equilibrium
 from .structure import Evaluation, Load, State, Structure
 
 
@@ -64,7 +64,8 @@ def march(
     Parameters
     ----------
     start, end
-        ``end`` says what is prescribed; values, forces and volumes run linearly from those of ``start``.
+        ``end`` says what is prescribed; values, forces and volumes run linearly from those of ``start``. Where both are
+        one load, the state is to find its balance under it; if it cannot at once, what it lacks goes step by step.
     duration_s, cycles
         Spread evenly over the path.
     known
@@ -104,6 +105,8 @@ def march(
             if step * 0.5 < settings.smallest:
                 message = f"{error} The step was already cut to {step:.2g} of the path, at {share:.3f} of it."
                 raise error.told(message) from error
+            if start is end:
+                start = held_load(structure, state, end)
             step, known, trend = step * 0.5, None, None  # where the last state misled, a fresh start is safer
             continue
         smooth = found.iterations <= settings.smooth_iterations

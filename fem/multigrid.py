@@ -32,6 +32,7 @@ from .linear import (
     LaggedDirectSolver,
     Matrix,
     SolverRecord,
+    Stalled,
     blas,
     check_system,
     gmres,
@@ -426,7 +427,7 @@ class MultigridSolver:
     """
 
     def __init__(
-        self, sweeps: int = 1, max_iterations: int = 150, usual_iterations: int = 40, renewal_cost_iterations: int = 4
+        self, sweeps: int = 1, max_iterations: int = 150, usual_iterations: int = 25, renewal_cost_iterations: int = 4
     ) -> None:
         if min(sweeps, usual_iterations, renewal_cost_iterations) < 1 or max_iterations < 2:
             raise InputError(
@@ -456,17 +457,20 @@ class MultigridSolver:
         self._system = self._cycle = None
         self._record = replace(self._record, most_iterations=0)
 
-    def solve(self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8, enough: float = 0.0) -> Floats:
+    def solve(
+        self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8, enough: float = 0.0, last_resort: bool = True
+    ) -> Floats:
         """Solve ``matrix`` (n, n) x = ``rhs`` (n,) or (n, k), with ``|rhs - A x| <= rtol |rhs|`` per column.
 
-        After ``usual_iterations`` a residual of ``enough`` will do.
+        After ``usual_iterations`` a residual of ``enough`` will do; the direct solver is the ``last_resort``.
 
         Raises
         ------
         InputError
             For a matrix without nodes, shapes that do not fit, a tolerance outside (0, 1), or lack of memory.
         ConvergenceError
-            For a singular matrix, NaN or infinity, or a residual that cannot be reached.
+            For a singular matrix, NaN or infinity, or a residual that cannot be reached; ``Stalled`` without the last
+            resort.
         """
         if not isinstance(matrix, BorderedMatrix) or not matrix.system.free.size:
             raise InputError("the multigrid solver wants the bordered matrix of a structure with free nodes")
@@ -476,16 +480,20 @@ class MultigridSolver:
         try:
             with blas().limit(limits=1, user_api="blas"):
                 columns = np.ascontiguousarray(rhs.reshape(rhs.shape[0], -1).T, dtype=np.float64)
-                solution = np.stack([self._solve_one(matrix, column, rtol, enough) for column in columns], axis=-1)
+                found = [self._solve_one(matrix, column, rtol, enough, last_resort) for column in columns]
         finally:
             self._count(wall_s=time.perf_counter() - start - (self._direct.record.wall_s - before))
-        return solution.reshape(rhs.shape)
+        return np.stack(found, axis=-1).reshape(rhs.shape)
 
-    def _solve_one(self, matrix: BorderedMatrix, rhs: Floats, rtol: float, enough: float) -> Floats:
+    def _solve_one(self, matrix: BorderedMatrix, rhs: Floats, rtol: float, enough: float, last_resort: bool) -> Floats:
         before = self._record.krylov_iterations
         result, trouble = self._iterate(matrix, rhs, rtol, enough)
         self._record = self._record.after(before)
         if result is None or not result.residual <= max(rtol, enough):
+            assert self._cycle is not None
+            if not last_resort:
+                self._cycle.ready = False
+                raise Stalled(trouble)
             self._cycle = None
             self._count(notes=(f"{rhs.size:,} unknowns solved directly: {trouble}",))
             return self._direct.solve(matrix, rhs, rtol, enough)
@@ -578,10 +586,12 @@ class AutomaticSolver:
         self._direct.reset()
         self._multigrid.reset()
 
-    def solve(self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8, enough: float = 0.0) -> Floats:
+    def solve(
+        self, matrix: Matrix, rhs: Floats, rtol: float = 1e-8, enough: float = 0.0, last_resort: bool = True
+    ) -> Floats:
         """As ``LaggedDirectSolver.solve`` or ``MultigridSolver.solve``."""
         large = isinstance(matrix, BorderedMatrix) and matrix.system.free.size >= self.crossover
-        return (self._multigrid if large else self._direct).solve(matrix, rhs, rtol, enough)
+        return (self._multigrid if large else self._direct).solve(matrix, rhs, rtol, enough, last_resort)
 
 
 def _bytes(matrix: BorderedMatrix, iterations: int) -> float:

@@ -21,6 +21,7 @@ from kyphos.fem import (
     use_threads,
 )
 from kyphos.fem import memory as memory_module
+from kyphos.fem.linear import Stalled
 from kyphos.fem.multigrid import Operator, build_layout
 from kyphos.fem.system import BorderedMatrix, build_system
 from kyphos.threads import Team
@@ -212,6 +213,17 @@ def test_a_stall_is_solved_directly_and_noted():
     assert "after 3 iterations" in note
     assert solver.record.solves == 1
     assert solver.record.factorisations == 2  # the coarse matrix, and the whole
+
+
+def test_a_stall_is_only_told_where_the_caller_knows_another_way():
+    matrix = specimen("nearly incompressible")
+    solver, rhs = MultigridSolver(max_iterations=3), load(matrix)
+    with pytest.raises(Stalled, match="after 3 iterations"):
+        solver.solve(matrix, rhs, last_resort=False)
+    assert solver.record.notes == ()
+    assert solver.record.solves == 0
+    easy = specimen("elastic")
+    assert relative_residual(easy, MultigridSolver().solve(easy, load(easy), last_resort=False), load(easy)) <= 1e-8
 
 
 def test_where_the_last_digits_are_dear_a_rough_answer_will_do():

@@ -1,0 +1,104 @@
+"""The search for equilibrium: what it does with a solver that stalls, steps that creep, and a state out of balance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+from shapes import Hooke, block
+
+from kyphos.errors import ConvergenceError
+from kyphos.fem import DirectSolver, NewtonSettings, Structure, discretise, prescribe
+from kyphos.fem.linear import Stalled
+from kyphos.fem.march import MarchSettings, march
+from kyphos.fem.newton import held_load, solve_equilibrium
+
+
+@dataclass
+class Odd:
+    """A direct solver that stalls ``stalls`` times where it may, and returns only a ``share`` of every step."""
+
+    stalls: int = 0
+    share: float = 1.0
+    inner: DirectSolver = field(default_factory=DirectSolver)
+    asked: list[tuple[float, bool]] = field(default_factory=list)  # largest entry of the matrix, last resort
+
+    @property
+    def record(self):
+        return self.inner.record
+
+    def reset(self) -> None:
+        self.inner.reset()
+
+    def solve(self, matrix, rhs, rtol=1e-8, enough=0.0, last_resort=True):
+        self.asked.append((float(abs(matrix.tocsr()).max()), last_resort))
+        if self.stalls and not last_resort:
+            self.stalls -= 1
+            raise Stalled("it gets nowhere")
+        return self.share * self.inner.solve(matrix, rhs, 1e-10)
+
+
+def pressed(force_n: float):
+    """A cube on rollers with a force on one corner: structure, state and load."""
+    points, cells = block((2.0, 2.0, 2.0), (2, 2, 2))
+    structure = Structure(discretise(points, cells), Hooke(100.0, 0.3))
+    state = structure.initial_state(np.zeros((len(cells), 8, 0)))
+    low = [np.flatnonzero(points[:, i] < 1e-9) for i in range(3)]
+    held = prescribe(len(points), (low[0], "x", 0.0), (low[1], "y", 0.0), (low[2], "z", 0.0)).ravel()
+    force = np.zeros(structure.size)
+    force[-1] = -force_n
+    load = replace(structure.free_load(state), fixed=~np.isnan(held), value=np.nan_to_num(held), force=force)
+    return structure, state, load
+
+
+TIGHT = NewtonSettings(residual_tolerance=1e-8, minimum_load_n=1e-9, max_iterations=300)
+
+
+def test_where_the_solver_stalls_the_next_step_is_damped_and_then_solved_at_any_price():
+    structure, state, load = pressed(1.0)
+    straight, odd = Odd(), Odd(stalls=2)
+    found = solve_equilibrium(structure, state, load, straight, TIGHT)
+    again = solve_equilibrium(structure, state, load, odd, TIGHT)
+    np.testing.assert_allclose(again.state.displacement_mm, found.state.displacement_mm, atol=1e-8)
+    assert not any(resort for _, resort in straight.asked)
+    (first, may_stall), (second, resort), *rest = odd.asked
+    assert not may_stall
+    assert resort
+    assert second == pytest.approx(1.02 * first, rel=1e-3)  # 2 % of the elastic stiffness are added
+    assert all(resort for _, resort in rest)
+    assert odd.stalls == 1  # it was not asked to try again without a last resort
+
+
+def test_a_residual_that_has_all_but_stopped_falling_will_do_within_the_slack():
+    structure, state, load = pressed(0.1)
+    slow = solve_equilibrium(structure, state, load, Odd(share=0.1), TIGHT)  # each step leaves 90 %
+    strict = solve_equilibrium(structure, state, load, Odd(share=0.1), replace(TIGHT, slack=1.0))
+    assert 3.0 < slow.residuals_n[-1] / strict.residuals_n[-1] <= 5.0 / 0.9
+    assert strict.iterations > slow.iterations + 10
+
+
+def test_a_held_load_keeps_a_state_as_it_is():
+    structure, state, load = pressed(1.0)
+    found = solve_equilibrium(structure, state, load, DirectSolver(), TIGHT)
+    held = held_load(structure, found.state, replace(load, force=0.0 * load.force))
+    np.testing.assert_allclose(held.force, load.force, atol=1e-7)
+    still = solve_equilibrium(structure, found.state, held, DirectSolver(), TIGHT)
+    np.testing.assert_allclose(still.state.displacement_mm, found.state.displacement_mm, atol=1e-9)
+
+
+class Coward(DirectSolver):
+    """Refuses right-hand sides above a size."""
+
+    def solve(self, matrix, rhs, rtol=1e-8, enough=0.0, last_resort=True):
+        if abs(rhs).max() > 0.3:
+            raise ConvergenceError("too much at once")
+        return super().solve(matrix, rhs, rtol, enough)
+
+
+def test_a_state_that_cannot_find_its_balance_at_once_finds_it_step_by_step():
+    structure, state, load = pressed(1.0)
+    *_, last = march(structure, state, load, load, Coward(), MarchSettings(newton=TIGHT))
+    at_once = solve_equilibrium(structure, state, load, DirectSolver(), TIGHT)
+    np.testing.assert_allclose(last.equilibrium.state.displacement_mm, at_once.state.displacement_mm, atol=1e-8)
+    assert last.load.force == pytest.approx(load.force)
