@@ -221,8 +221,8 @@ def solve_equilibrium(
         if share == 1.0:
             damping = damping * _LIGHTER if damping > _LIGHTEST else 0.0
         record.append(trial.largest_n)
-        near = problem.balanced(trial, problem.settings.slack)
-        if problem.balanced(trial) or (near and _stagnant(record, _LITTLE_PATIENCE)):
+        slack = problem.settings.slack if _stagnant(record, _LITTLE_PATIENCE) else 1.0
+        if problem.balanced(trial, slack):
             return _accepted(problem, trial, record)
         if len(record) == problem.settings.max_iterations or _stagnant(record, _PATIENCE):
             break
