@@ -61,7 +61,7 @@ class NewtonSettings:
     slack: float = 5.0
     minimum_load_n: float = 10.0
     max_iterations: int = 20
-    linear_tolerance: float = 1e-2
+    linear_tolerance: float = 3e-2
     loosest_linear_tolerance: float = 0.3
 
 
