@@ -124,7 +124,7 @@ def wait(bench: Bench, load: fem.Load, duration_s: float, controls: Controls) ->
     times, trend = waiting_times(duration_s), None
     for before, after in pairwise((0.0, *times)):
         found = _waited(bench, load, after - before, trend, controls)
-        trend = bench.structure.coordinates(found.state) - bench.structure.coordinates(bench.state)
+        trend = bench.structure.way(bench.state, found.state)
         bench = replace(bench, state=found.state, load=load)
         yield Solved(bench, found, carried_n(bench, found), share=after / duration_s, time_s=after)
     return bench
@@ -300,7 +300,7 @@ def _stiffness(stage: plan.MeasureStage, bench: Bench, controls: Controls) -> tu
     stiffness = (stage.stiffness_high_n - stage.stiffness_low_n) / (high.approach_mm - low.approach_mm)
     if stage.stiffness_high_n == stage.force_n:
         return stiffness, None
-    way = bench.structure.coordinates(high.state) - bench.structure.coordinates(bench.state)
+    way = bench.structure.way(bench.state, high.state)
     return stiffness, way / (stage.stiffness_high_n - stage.force_n)
 
 

@@ -128,7 +128,7 @@ def _direct(
         except ConvergenceError:
             held = _in_parts(structure, top.state, peak, seconds, solver, settings)
         bottom = settle(structure, held.state, peak, valley, solver, settings.march, down).equilibrium
-        up, down = _way(structure, state, top.state), _way(structure, held.state, bottom.state)
+        up, down = structure.way(state, top.state), structure.way(held.state, bottom.state)
         state, equilibria = bottom.state, equilibria + 3
         yield CycleState(cycle, held, bottom, equilibria, 0.0)
 
@@ -181,7 +181,7 @@ def _jump(
                 wanted = max(jump // 4, 1)
                 continue
             new = _in_parts(structure, found.state, peak, seconds, solver, settings)
-        moved, growth = (_way(structure, e.state, new.state) for e in (found, start))
+        moved, growth = (structure.way(e.state, new.state) for e in (found, start))
         error = 0.0 if rate is None else _relative(0.5 * (moved - length * rate)[nodal], growth[nodal])
         if _REFUSED * settings.tolerance < error < _SUDDEN * refused and jump > 1:
             wanted, refused = max(int(jump * _factor(error, settings)), 1), error
@@ -191,16 +191,11 @@ def _jump(
         bottom = None
         if cycle in settings.report or cycle == count:
             bottom = settle(structure, found.state, peak, valley, solver, settings.march, down).equilibrium
-            down = _way(structure, found.state, bottom.state)
+            down = structure.way(found.state, bottom.state)
             equilibria += 1
         yield CycleState(cycle, found, bottom, equilibria, error)
         # a jump that was cut short to land on a reported cycle says little against the longer one
         wanted = max(round(jump * _factor(error, settings)), wanted if jump < wanted else 1)
-
-
-def _way(structure: Structure, before: State, after: State) -> Array:
-    """Change of q (N,) from one state to another."""
-    return structure.coordinates(after) - structure.coordinates(before)
 
 
 def _relative(error: Array, growth: Array) -> float:

@@ -110,7 +110,7 @@ def march(
             step, known, trend = step * 0.5, None, None  # where the last state misled, a fresh start is safer
             continue
         smooth = found.iterations <= settings.smooth_iterations
-        trend = (structure.coordinates(found.state) - structure.coordinates(state)) / step if smooth else given
+        trend = structure.way(state, found.state) / step if smooth else given
         share, state, known = share + step, found.state, found.evaluation
         if share > 1.0 - 1e-12:
             share = 1.0

@@ -239,6 +239,10 @@ class Structure:
         """q (N,) of a state."""
         return np.concatenate([state.displacement_mm.ravel(), state.motion.ravel(), state.pressure_mpa])
 
+    def way(self, before: State, after: State) -> Array:
+        """Change of q (N,) from one state to another."""
+        return self.coordinates(after) - self.coordinates(before)
+
     def rebased(self, cell_ids: Ids, state: State) -> Structure:
         """Cells (k,) become stress-free in their current shape.
 
