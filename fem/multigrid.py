@@ -4,7 +4,8 @@ Fine: block Gauss-Seidel in single precision on the tangent itself, whose blocks
 are strongly coupled, such as the two faces of a thin shell. Coarse: six rigid motions for each aggregate of about 27
 nodes, with the Galerkin matrix of the tangent, factorised; it may be that of an earlier tangent. Nodes of nearly
 incompressible cells, whose volume such motions cannot keep, stay alone there, and links add their share. Border columns
-(platens, cavity pressures) are eliminated with the cycle in place of the inverse. See ``docs/linear-solver.md``.
+(platens, cavity pressures) are eliminated with the cycle in place of the inverse, once for each coarse matrix. See
+``docs/linear-solver.md``.
 """
 
 from __future__ import annotations
@@ -306,21 +307,20 @@ class Cycle:
 
     def apply(self, force: Array) -> Array:
         """(k,) approximate displacement of the nodal unknowns under ``force`` (k,): M^-1 force."""
-        self._load[:] = np.append(force, 0.0)[self.layout.place]
-        self._x[:] = 0.0
-        return self._improve().astype(np.float64)
+        return self.improved(None, force).astype(np.float64)
 
-    def left_over(self, error: Singles) -> Singles:
-        """(k,) what one cycle leaves of an ``error`` (k,): (1 - M^-1 K) error, without a product by K."""
-        self._load[:] = 0.0
-        self._x[:] = np.append(error, np.float32(0.0))[self.layout.place]
+    def improved(self, x: Singles | None, load: Array | None) -> Singles:
+        """(k,) what one cycle makes of ``x`` (k,) as a solution of K x = ``load`` (k,): x + M^-1 (load - K x).
+
+        None is zero. A sweep takes the forces of links from before it; the coarse matrix holds their stiffness.
+        """
+        for vector, given in ((self._x, x), (self._load, load)):
+            vector[:] = 0.0
+            if given is not None:
+                vector[self.layout.back] = given
         return self._improve()
 
     def _improve(self) -> Singles:
-        """One cycle on K x = load, from the x that is there; x (k,) by the system's order.
-
-        A sweep takes the forces of links from before it; the coarse matrix holds their stiffness.
-        """
         at, x = self.layout, self._x
         given = self._load if self._links is None else self._load.copy()
         rows = (at.bounds, at.inverse_at, self._inverse, at.begin, at.column, self._data, self._load, x, at.widest)
@@ -352,33 +352,36 @@ class Cycle:
 
 
 class Inverse:
-    """The cycle as an approximate inverse M of the whole matrix, its border eliminated."""
+    """The cycle as an approximate inverse M of the whole matrix, its border eliminated.
 
-    def __init__(self, matrix: BorderedMatrix, cycle: Cycle) -> None:
-        self._matrix, self._cycle, self._k = matrix, cycle, matrix.system.free.size
-        if matrix.corner.size:
-            self._columns = np.stack([cycle.apply(column) for column in matrix.right.T], axis=1)
-            self._schur = np.linalg.inv(matrix.corner - matrix.left.T @ self._columns)
+    ``columns`` (k, b) are what the cycle makes of the border's columns, or made of them for an earlier tangent.
+    """
+
+    def __init__(self, matrix: BorderedMatrix, cycle: Cycle, columns: Array) -> None:
+        self._cycle, self._corner, self._k = cycle, matrix.corner, matrix.system.free.size
+        self._columns, self._right, self._left = (
+            np.ascontiguousarray(border.T, dtype=np.float32) for border in (columns, matrix.right, matrix.left)
+        )
+        self._schur = np.linalg.inv(matrix.corner - matrix.left.T @ columns)
 
     def apply(self, rhs: Array) -> Array:
         """M^-1 rhs (n,)."""
         return self._bordered(self._cycle.apply(rhs[: self._k]), rhs[self._k :])
 
     def product(self, x: NDArray[Any]) -> NDArray[Any]:
-        """M^-1 A x (n,) for x (n,): what is not left over of x. No better than single precision."""
-        nodal, border = x[: self._k].astype(np.float32, copy=False), x[self._k :]
-        gained = nodal - self._cycle.left_over(nodal)
+        """M^-1 A x (n,) for x (n,): what a cycle against the border's forces takes from x. In single precision."""
+        nodal, border = x[: self._k].astype(np.float32, copy=False), x[self._k :].astype(np.float32, copy=False)
         if not border.size:
-            return gained
-        m = self._matrix
-        return self._bordered(gained + self._columns @ border, m.left.T @ nodal + m.corner @ border)
+            return nodal - self._cycle.improved(nodal, None)
+        gained = nodal - self._cycle.improved(nodal, -border @ self._right)
+        return self._bordered(gained, self._left @ nodal + self._corner @ border)
 
     def _bordered(self, nodal: Array, rest: Array) -> Array:
         """The whole solution from that of the nodal block alone, and the right-hand side of the border."""
         if not rest.size:
             return nodal
-        border = self._schur @ (rest - self._matrix.left.T @ nodal)
-        return np.concatenate([nodal - self._columns @ border, border])
+        border = self._schur @ (rest - self._left @ nodal)
+        return np.concatenate([nodal - border.astype(np.float32) @ self._columns, border.astype(nodal.dtype)])
 
 
 class Operator:
@@ -440,6 +443,7 @@ class MultigridSolver:
         self._factory = Factory()
         self._system: System | None = None
         self._cycle: Cycle | None = None
+        self._columns: Array | None = None  # of the border, as old as the coarse matrix
         self._fresh = False  # whether the coarse matrix is that of the present tangent
         self._cost_iterations = 0
         self._uses = 0
@@ -474,8 +478,7 @@ class MultigridSolver:
         """
         if not isinstance(matrix, BorderedMatrix) or not matrix.system.free.size:
             raise InputError("the multigrid solver wants the bordered matrix of a structure with free nodes")
-        values = np.array([matrix.stiffness.data.sum(), matrix.right.sum(), matrix.left.sum(), matrix.corner.sum()])
-        check_system(matrix, values, rhs, rtol)
+        check_system(matrix, np.array([matrix.right.sum(), matrix.left.sum(), matrix.corner.sum()]), rhs, rtol)
         start, before = time.perf_counter(), self._direct.record.wall_s
         try:
             with blas().limit(limits=1, user_api="blas"):
@@ -491,6 +494,7 @@ class MultigridSolver:
         self._record = self._record.after(before)
         if result is None or not result.residual <= max(rtol, enough):
             assert self._cycle is not None
+            check_system(matrix, matrix.stiffness.data, rhs, rtol)  # it takes as long as an iteration, so not always
             if not last_resort:
                 self._cycle.ready = False
                 raise Stalled(trouble)
@@ -519,10 +523,15 @@ class MultigridSolver:
     def _attempt(self, matrix: BorderedMatrix, rhs: Floats, rtol: float, enough: float) -> KrylovResult:
         assert self._cycle is not None
         operator = Operator(matrix, self._cycle.layout, self._cycle.team)
-        inverse = Inverse(matrix, self._cycle)
+        if self._columns is None:
+            self._columns = np.zeros(matrix.right.shape)
+            for i, column in enumerate(matrix.right.T):
+                self._columns[:, i] = self._cycle.apply(column)
+            self._count(krylov_iterations=matrix.corner.shape[0])
+        inverse = Inverse(matrix, self._cycle, self._columns)
         goal = Goal(rtol, self.max_iterations, enough, self.usual_iterations)
         result = gmres(operator, rhs, inverse.apply, goal, inverse.product, np.float32)
-        self._count(krylov_iterations=result.iterations + matrix.corner.shape[0])
+        self._count(krylov_iterations=result.iterations)
         return result
 
     def _prepare(self, matrix: BorderedMatrix) -> None:
@@ -547,7 +556,7 @@ class MultigridSolver:
         start = time.perf_counter()
         self._cycle.coarsen(matrix.points_mm)
         self._count(factorisations=1, factor_s=time.perf_counter() - start)
-        self._fresh = True
+        self._fresh, self._columns = True, None
         self._cost_iterations, self._uses = max(self.renewal_cost_iterations, self._cycle.renewal_iterations), 0
 
     def _judge(self, iterations: int) -> None:

@@ -7,6 +7,7 @@ a = sin|theta|/|theta|, b = (1 - cos|theta|)/s (Rodrigues), all as power series 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import factorial
 
 import numpy as np
@@ -44,6 +45,12 @@ class Platen:
 
 def rotation(theta: Array) -> tuple[Array, Array, Array]:
     """Rotation matrix (3, 3), its gradient (3, 3, 3; first index = component) and Hessian (3, 3, 3, 3)."""
+    return _rotation(*theta.tolist())
+
+
+@lru_cache(maxsize=16)  # one evaluation asks for the same up to four times
+def _rotation(x: float, y: float, z: float) -> tuple[Array, Array, Array]:
+    theta = np.array([x, y, z])
     s = float(theta @ theta)
     w = np.einsum("k,kij->ij", theta, _GENERATORS)
     a, a1, a2 = (float(p(s)) for p in _SERIES_A)
@@ -60,6 +67,8 @@ def rotation(theta: Array) -> tuple[Array, Array, Array]:
     second += np.einsum("k,lij->klij", ak, _GENERATORS) + np.einsum("l,kij->klij", ak, _GENERATORS)
     second += np.einsum("k,lij->klij", bk, wk) + np.einsum("l,kij->klij", bk, wk)
     second += b * (mixed + np.swapaxes(mixed, 0, 1))
+    for found in (matrix, first, second):
+        found.flags.writeable = False
     return matrix, first, second
 
 

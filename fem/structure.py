@@ -15,6 +15,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from kyphos.threads import chunks, everybody
+
 from .discretisation import Discretisation
 from .kernels.forces import Cells, assembled_forces, assembled_stiffness
 from .kernels.strain import MEAN_DILATATION, OK, log_strains
@@ -122,6 +124,12 @@ class Load:
             volume_mm3=start.volume_mm3 + share * (self.volume_mm3 - start.volume_mm3),
             tension_n=_between(start.tension_n, self.tension_n, share),
         )
+
+
+def _finite(array: Array) -> bool:
+    """Whether all numbers (m, ..) are finite; one sum tells of a chunk."""
+    sums = everybody().run(chunks(len(array)), lambda first, last: array[first:last].sum())
+    return bool(np.isfinite(sums).all())
 
 
 def _between(start: Array, end: Array, share: float) -> Array:
@@ -295,6 +303,13 @@ class Structure:
 
     def motion_map(self, motion: Array) -> sp.csr_array:
         """(3n, 3n + 6p) derivative of all nodal displacements with respect to q (without pressures)."""
+        key = motion.tobytes()  # the same is asked for once for forces and once for the tangent
+        if self._remembered.get("motion") != key:
+            self._remembered.update(motion=key, motion_map=self._motion_map(motion))
+        found: sp.csr_array = self._remembered["motion_map"]
+        return found
+
+    def _motion_map(self, motion: Array) -> sp.csr_array:
         n = 3 * self.n_nodes
         free = np.flatnonzero(~self._platen_dofs[:n])
         rows, columns, values = [free], [free], [np.ones(free.size)]
@@ -390,7 +405,7 @@ class Structure:
             return None
         elastic = shape.strain if self.eigenstrain is None else shape.strain - self._assumed_eigenstrain
         response = self.material.update(elastic, state.history, dt_s, cycles)
-        if np.any(response.status != OK) or not np.isfinite(response.stress.sum() + response.tangent.sum()):
+        if np.any(response.status != OK) or not (_finite(response.stress) and _finite(response.tangent)):
             return None
         pressure = np.zeros(len(self.mesh.cells))
         for cavity, p in zip(self.cavities, state.pressure_mpa, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
@@ -75,9 +77,8 @@ def stage_pictures(run: Result, folder: Path) -> list[Path]:
         }
     main = {name: panels[name] for name in main_stages(run, list(panels))}
     paths = [save(stages_sheet(main, shades, frame, discs), folder / OVERVIEW)]
-    for index, (name, column) in enumerate(panels.items()):
-        path = folder / f"stage_{index:02d}_{name}.png"
-        paths.append(save(stage_picture(column, name, shades, frame, discs), path))
+    for index, (name, drawn) in enumerate(stage_sheets(panels, shades, frame, discs)):
+        paths.append(save(drawn, folder / f"stage_{index:02d}_{name}.png"))
     return paths
 
 
@@ -120,20 +121,27 @@ def stages_sheet(panels: dict[str, list[Image]], shades: list[Shade], frame: Fra
     return drawn
 
 
-def stage_picture(images: list[Image], name: str, shades: list[Shade], frame: Frame, discs: bool = False) -> Figure:
-    """One stage, larger: the outside and its cut-aways in a row."""
+def stage_sheets(
+    panels: dict[str, list[Image]], shades: list[Shade], frame: Frame, discs: bool = False
+) -> Iterator[tuple[str, Figure]]:
+    """One stage after the other, larger: its name and a figure of the outside and its cut-aways in a row.
+
+    It is one figure throughout, whose images change: laying it out takes as long as drawing it.
+    """
     width, height = frame.size_px
-    panel_inch = 2.6
-    with figure(panel_inch * len(images) + 0.9 * len(shades), panel_inch * height / width + 0.9) as drawn:
-        axes = drawn.subplots(1, len(images), squeeze=False)[0]
-        for place, image in zip(axes, images, strict=True):
-            _show(place, image)
+    count, panel_inch = 1 + len(shades), 2.6
+    with figure(panel_inch * count + 0.9 * len(shades), panel_inch * height / width + 0.9) as drawn:
+        axes = drawn.subplots(1, count, squeeze=False)[0]
+        shown = [_show(place, np.full((height, width, 3), 255, np.uint8)) for place in axes]
         for place, shade in zip(axes[1:], shades, strict=True):
             _scale(drawn, [place], shade)
-        axes[0].set_title(_words(name))
         _ruler(axes[0], frame)
         _key(drawn, discs)
-    return drawn
+        for name, images in panels.items():
+            axes[0].set_title(_words(name))
+            for place, image in zip(shown, images, strict=True):
+                place.set_data(image)
+            yield name, drawn
 
 
 def _words(name: str) -> str:
@@ -151,9 +159,9 @@ def _top(stages: list[Parts], name: str) -> float:
     return float(np.ceil(top / step) * step)
 
 
-def _show(axes: Axes, image: Image) -> None:
-    axes.imshow(image, interpolation="antialiased")
+def _show(axes: Axes, image: Image) -> AxesImage:
     axes.set_axis_off()
+    return axes.imshow(image, interpolation="antialiased")
 
 
 def _scale(drawn: Figure, axes: list[Axes], shade: Shade) -> None:

@@ -303,12 +303,13 @@ def log_strains(
 
     x (n, 3) current positions mm; cells (m, a); gradient (m, q, a, 3) 1/mm; weight (m, q) mm3;
     formulation (m,); enhanced_index (m,) row of ``modes`` (k, 6q, p) and ``filters`` (k, p, 6q), or -1.
-    Returns strain (m, q, 6), f (m, q, 3, 3), stretch (m, q, 3; eigenvalues of C), frame (m, q, 3, 3), status (m,).
+    Returns strain (m, q, 6), f (m, q, 3, 3), stretch (m, q, 3; eigenvalues of C), frame (m, q, 3, 3), status (m,);
+    what a cell has is sound where its status is OK.
     """
     m, n_points = weight.shape
-    strain, f = np.zeros((m, n_points, 6)), np.zeros((m, n_points, 3, 3))
-    stretch, frame = np.ones((m, n_points, 3)), np.zeros((m, n_points, 3, 3))
-    status = np.zeros(m, dtype=np.int8)
+    strain, f = np.empty((m, n_points, 6)), np.empty((m, n_points, 3, 3))
+    stretch, frame = np.ones((m, n_points, 3)), np.empty((m, n_points, 3, 3))
+    status = np.empty(m, dtype=np.int8)
     points, bending = (n_points,) * n_points, (formulation, enhanced_index, modes, filters, small)
 
     def run(first: int, last: int) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Literal
 
 from kyphos import experiments
@@ -74,6 +76,8 @@ def run(
     spec = _read(study, list(set))
     folder = results_folder(spec, out, resume)
     listener = reporter or SilentReporter()
+    if spec.output.pictures:  # what draws takes seconds to load; the solver leaves a core free now and then
+        Thread(target=import_module, args=("kyphos.views.report",)).start()
     try:
         run_study(spec, folder, resume=resume, reporter=listener)
     except (ConvergenceError, KeyboardInterrupt) as error:
