@@ -203,6 +203,19 @@ def test_a_border_that_changes_costs_no_new_layout():
     assert solver.record.analyses == 2
 
 
+def test_the_columns_of_a_border_last_as_long_as_the_coarse_matrix():
+    """Made once, they serve a border that has changed since; the answer is that of the present one."""
+    matrix, solver = specimen("platen"), MultigridSolver()
+    rhs, spent = load(matrix), [0]
+    moved = replace(matrix, right=1.1 * matrix.right, left=0.95 * matrix.left)
+    for given in (matrix, matrix, moved):
+        assert relative_residual(given, solver.solve(given, rhs, rtol=1e-8), rhs) <= 1e-8
+        spent.append(solver.record.krylov_iterations)
+    first, second, _ = np.diff(spent)
+    assert second == first - matrix.corner.shape[0]
+    assert (solver.record.factorisations, solver.record.notes) == (1, ())
+
+
 def test_a_stall_is_solved_directly_and_noted():
     matrix = specimen("nearly incompressible")
     solver, rhs = MultigridSolver(max_iterations=3), load(matrix)
