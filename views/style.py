@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 BONE = "#e8dcc0"
@@ -55,9 +56,9 @@ def distinct_colours(count: int) -> list[str]:
 def save(drawn: Figure, path: Path) -> Path:
     """Write a figure as PNG and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    drawn.dpi = DOTS_PER_INCH
     if (layout := drawn.get_layout_engine()) is not None:
-        drawn.dpi = DOTS_PER_INCH
         layout.execute(drawn)
-        drawn.set_layout_engine("none")  # or else all is drawn twice
-    drawn.savefig(path, dpi=DOTS_PER_INCH, pil_kwargs={"compress_level": 3})
+        drawn.set_layout_engine("none")
+    FigureCanvasAgg(drawn).print_png(path, pil_kwargs={"compress_level": 3})  # savefig draws all twice
     return path
