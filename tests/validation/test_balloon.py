@@ -85,7 +85,7 @@ def test_an_expander_loses_less_at_deflation(treated):
     assert caged["restoration_anterior"] > bare["restoration_anterior"]
 
 
-@pytest.mark.xfail(reason="bone that was pressed aside yields on its way back: a sixth is spent, docs/results.md")
+@pytest.mark.xfail(reason="bone that was pressed aside yields on its way back, as plasticity says: docs/results.md")
 def test_without_preload_deflation_spends_nothing_worth_telling(treated):
     found = treated("procedure.preload_n=0")
     assert found["deflation_spent_j"] < 0.1 * found["deflation_released_j"]
