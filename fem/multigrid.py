@@ -45,6 +45,7 @@ from .system import BorderedMatrix, System
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
 Singles = NDArray[np.float32]
+Numbers = NDArray[Any]
 
 _STRONG = 0.25  # coupling (see kernels.blocks.coupling) of nodes that are smoothed together
 _SLAB_NODES = 1500
@@ -309,7 +310,7 @@ class Cycle:
         """(k,) approximate displacement of the nodal unknowns under ``force`` (k,): M^-1 force."""
         return self.improved(None, force).astype(np.float64)
 
-    def improved(self, x: Singles | None, load: Array | None) -> Singles:
+    def improved(self, x: Singles | None, load: Numbers | None) -> Singles:
         """(k,) what one cycle makes of ``x`` (k,) as a solution of K x = ``load`` (k,): x + M^-1 (load - K x).
 
         None is zero. A sweep takes the forces of links from before it; the coarse matrix holds their stiffness.
@@ -368,15 +369,16 @@ class Inverse:
         """M^-1 rhs (n,)."""
         return self._bordered(self._cycle.apply(rhs[: self._k]), rhs[self._k :])
 
-    def product(self, x: NDArray[Any]) -> NDArray[Any]:
+    def product(self, x: Numbers) -> Numbers:
         """M^-1 A x (n,) for x (n,): what a cycle against the border's forces takes from x. In single precision."""
-        nodal, border = x[: self._k].astype(np.float32, copy=False), x[self._k :].astype(np.float32, copy=False)
+        x = x.astype(np.float32, copy=False)
+        nodal, border = x[: self._k], x[self._k :]
         if not border.size:
             return nodal - self._cycle.improved(nodal, None)
         gained = nodal - self._cycle.improved(nodal, -border @ self._right)
         return self._bordered(gained, self._left @ nodal + self._corner @ border)
 
-    def _bordered(self, nodal: Array, rest: Array) -> Array:
+    def _bordered(self, nodal: Numbers, rest: Numbers) -> Numbers:
         """The whole solution from that of the nodal block alone, and the right-hand side of the border."""
         if not rest.size:
             return nodal

@@ -60,5 +60,6 @@ def save(drawn: Figure, path: Path) -> Path:
     if (layout := drawn.get_layout_engine()) is not None:
         layout.execute(drawn)
         drawn.set_layout_engine("none")
-    FigureCanvasAgg(drawn).print_png(path, pil_kwargs={"compress_level": 3})  # savefig draws all twice
+    canvas = FigureCanvasAgg(drawn)
+    canvas.print_png(path, pil_kwargs={"compress_level": 3})  # type: ignore[no-untyped-call]  # savefig draws twice
     return path
