@@ -355,7 +355,8 @@ class Cycle:
 class Inverse:
     """The cycle as an approximate inverse M of the whole matrix, its border eliminated.
 
-    ``columns`` (k, b) are what the cycle makes of the border's columns, or made of them for an earlier tangent.
+    ``columns`` (k, b) are what the cycle makes of the border's columns, or made of them for an earlier tangent: M is a
+    good inverse still, and `product` exactly M A for any.
     """
 
     def __init__(self, matrix: BorderedMatrix, cycle: Cycle, columns: Array) -> None:
@@ -460,7 +461,7 @@ class MultigridSolver:
         """Forget all earlier matrices; the counters stay."""
         self._factory.forget()
         self._direct.reset()
-        self._system = self._cycle = None
+        self._system = self._cycle = self._columns = None
         self._record = replace(self._record, most_iterations=0)
 
     def solve(
@@ -496,8 +497,8 @@ class MultigridSolver:
         self._record = self._record.after(before)
         if result is None or not result.residual <= max(rtol, enough):
             assert self._cycle is not None
-            check_system(matrix, matrix.stiffness.data, rhs, rtol)  # it takes as long as an iteration, so not always
             if not last_resort:
+                check_system(matrix, matrix.stiffness.data, rhs, rtol)  # as dear as an iteration, so not beforehand
                 self._cycle.ready = False
                 raise Stalled(trouble)
             self._cycle = None
@@ -525,16 +526,23 @@ class MultigridSolver:
     def _attempt(self, matrix: BorderedMatrix, rhs: Floats, rtol: float, enough: float) -> KrylovResult:
         assert self._cycle is not None
         operator = Operator(matrix, self._cycle.layout, self._cycle.team)
-        if self._columns is None:
-            self._columns = np.zeros(matrix.right.shape)
-            for i, column in enumerate(matrix.right.T):
-                self._columns[:, i] = self._cycle.apply(column)
-            self._count(krylov_iterations=matrix.corner.shape[0])
-        inverse = Inverse(matrix, self._cycle, self._columns)
+        inverse = Inverse(matrix, self._cycle, self._border(matrix))
         goal = Goal(rtol, self.max_iterations, enough, self.usual_iterations)
         result = gmres(operator, rhs, inverse.apply, goal, inverse.product, np.float32)
         self._count(krylov_iterations=result.iterations)
         return result
+
+    def _border(self, matrix: BorderedMatrix) -> Array:
+        """(k, b) what the cycle makes of the border's columns, once for each coarse matrix, whose cost it adds to."""
+        assert self._cycle is not None
+        if self._columns is None:
+            columns = np.zeros(matrix.right.shape)
+            for i, column in enumerate(matrix.right.T):
+                columns[:, i] = self._cycle.apply(column)
+            self._columns = columns
+            self._cost_iterations += matrix.corner.shape[0]
+            self._count(krylov_iterations=matrix.corner.shape[0])
+        return self._columns
 
     def _prepare(self, matrix: BorderedMatrix) -> None:
         """A cycle for this matrix: its smoother, and a coarse matrix that may be older."""

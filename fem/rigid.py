@@ -44,7 +44,7 @@ class Platen:
 
 
 def rotation(theta: Array) -> tuple[Array, Array, Array]:
-    """Rotation matrix (3, 3), its gradient (3, 3, 3; first index = component) and Hessian (3, 3, 3, 3)."""
+    """Rotation matrix (3, 3), its gradient (3, 3, 3; first index = component) and Hessian (3, 3, 3, 3); read-only."""
     return _rotation(*theta.tolist())
 
 

@@ -302,12 +302,11 @@ class Structure:
         return State(displacement, motion, q[n + 6 * len(self.platens) :], state.history)
 
     def motion_map(self, motion: Array) -> sp.csr_array:
-        """(3n, 3n + 6p) derivative of all nodal displacements with respect to q (without pressures)."""
-        key = motion.tobytes()  # the same is asked for once for forces and once for the tangent
-        if self._remembered.get("motion") != key:
-            self._remembered.update(motion=key, motion_map=self._motion_map(motion))
-        found: sp.csr_array = self._remembered["motion_map"]
-        return found
+        """(3n, 3n + 6p) derivative of all nodal displacements by q (without pressures); shared, so not to be changed."""
+        key, found = motion.tobytes(), self._remembered.get("motion_map")  # forces and tangent ask for the same
+        if found is None or found[0] != key:
+            found = self._remembered["motion_map"] = (key, self._motion_map(motion))
+        return sp.csr_array(found[1])
 
     def _motion_map(self, motion: Array) -> sp.csr_array:
         n = 3 * self.n_nodes

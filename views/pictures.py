@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from kyphos.views.profiles import profile_chart
 from kyphos.views.reading import read_run, read_stage, stage_files
 from kyphos.views.scene import Frame, Parts, Shade, common_frame, disc_ids, draw_shaded, draw_solid, split, studio
 from kyphos.views.slices import slice_pictures
-from kyphos.views.style import BONE, CAVITY, CEMENT, DISC, INK, OVERVIEW, POT, figure, save
+from kyphos.views.style import BONE, CAVITY, CEMENT, DISC, INK, OVERVIEW, POT, figure, lay_out, save
 
 Image = NDArray[np.uint8]
 
@@ -77,9 +76,7 @@ def stage_pictures(run: Result, folder: Path) -> list[Path]:
         }
     main = {name: panels[name] for name in main_stages(run, list(panels))}
     paths = [save(stages_sheet(main, shades, frame, discs), folder / OVERVIEW)]
-    for index, (name, drawn) in enumerate(stage_sheets(panels, shades, frame, discs)):
-        paths.append(save(drawn, folder / f"stage_{index:02d}_{name}.png"))
-    return paths
+    return paths + save_one_by_one(panels, shades, frame, discs, folder)
 
 
 def main_stages(run: Result, names: list[str]) -> list[str]:
@@ -121,13 +118,14 @@ def stages_sheet(panels: dict[str, list[Image]], shades: list[Shade], frame: Fra
     return drawn
 
 
-def stage_sheets(
-    panels: dict[str, list[Image]], shades: list[Shade], frame: Frame, discs: bool = False
-) -> Iterator[tuple[str, Figure]]:
-    """One stage after the other, larger: its name and a figure of the outside and its cut-aways in a row.
+def save_one_by_one(
+    panels: dict[str, list[Image]], shades: list[Shade], frame: Frame, discs: bool, folder: Path
+) -> list[Path]:
+    """A larger picture of each stage: the outside and its cut-aways in a row.
 
     It is one figure throughout, whose images change: laying it out takes as long as drawing it.
     """
+    paths = []
     width, height = frame.size_px
     count, panel_inch = 1 + len(shades), 2.6
     with figure(panel_inch * count + 0.9 * len(shades), panel_inch * height / width + 0.9) as drawn:
@@ -135,13 +133,16 @@ def stage_sheets(
         shown = [_show(place, np.full((height, width, 3), 255, np.uint8)) for place in axes]
         for place, shade in zip(axes[1:], shades, strict=True):
             _scale(drawn, [place], shade)
+        title = axes[0].set_title(_words(max(panels, key=len)))
         _ruler(axes[0], frame)
         _key(drawn, discs)
-        for name, images in panels.items():
-            axes[0].set_title(_words(name))
+        lay_out(drawn)
+        for index, (name, images) in enumerate(panels.items()):
             for place, image in zip(shown, images, strict=True):
                 place.set_data(image)
-            yield name, drawn
+            title.set_text(_words(name))
+            paths.append(save(drawn, folder / f"stage_{index:02d}_{name}.png"))
+    return paths
 
 
 def _words(name: str) -> str:

@@ -53,13 +53,18 @@ def distinct_colours(count: int) -> list[str]:
     return [ten[i % len(ten)] for i in range(count)]
 
 
-def save(drawn: Figure, path: Path) -> Path:
-    """Write a figure as PNG and return its path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def lay_out(drawn: Figure) -> None:
+    """Place everything in a figure, once: from then on its layout stands."""
     drawn.dpi = DOTS_PER_INCH
     if (layout := drawn.get_layout_engine()) is not None:
         layout.execute(drawn)
         drawn.set_layout_engine("none")
+
+
+def save(drawn: Figure, path: Path) -> Path:
+    """Lay out a figure, write it as PNG and return its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lay_out(drawn)
     canvas = FigureCanvasAgg(drawn)
     canvas.print_png(path, pil_kwargs={"compress_level": 3})  # type: ignore[no-untyped-call]  # savefig draws twice
     return path

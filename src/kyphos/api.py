@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -76,8 +77,8 @@ def run(
     spec = _read(study, list(set))
     folder = results_folder(spec, out, resume)
     listener = reporter or SilentReporter()
-    if spec.output.pictures:  # what draws takes seconds to load; the solver leaves a core free now and then
-        Thread(target=import_module, args=("kyphos.views.report",)).start()
+    if spec.output.pictures:
+        Thread(target=_load_drawing, name="kyphos-load-drawing").start()
     try:
         run_study(spec, folder, resume=resume, reporter=listener)
     except (ConvergenceError, KeyboardInterrupt) as error:
@@ -157,6 +158,12 @@ def load(path: str | Path) -> Result:
     """Read a results folder; see ``kyphos.load``."""
     found = experiments.load_result(path)
     return Result(found.path, found.spec, found.outcomes, found.history, found.manifest)
+
+
+def _load_drawing() -> None:
+    """Import what `draw` will need, which takes seconds, on the core that the solver leaves free now and then."""
+    with suppress(Exception):  # ``draw`` meets it again, and tells
+        import_module("kyphos.views.report")
 
 
 def draw(path: Path) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -47,6 +47,13 @@ def test_every_stage_and_every_chart_has_a_picture(run, pictures):
 
 def test_no_picture_is_empty(pictures):
     assert all(imread(path)[..., :3].std() > 0.02 for path in pictures)
+
+
+def test_stages_differ_in_their_pictures(pictures):
+    """One figure serves all of them: title and panels must be those of each."""
+    images = [imread(path) for path in pictures if path.name.startswith("stage_")]
+    apart = [np.abs(a - b).max(axis=(1, 2)) > 0.1 for a, b in pairwise(images)]
+    assert all(rows[: len(rows) // 10].any() and rows[len(rows) // 4 :].any() for rows in apart)
 
 
 def test_a_cut_away_is_the_left_half_of_the_deformed_body(run):
