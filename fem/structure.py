@@ -302,7 +302,7 @@ class Structure:
         return State(displacement, motion, q[n + 6 * len(self.platens) :], state.history)
 
     def motion_map(self, motion: Array) -> sp.csr_array:
-        """(3n, 3n + 6p) derivative of all nodal displacements by q (without pressures); shared, so not to be changed."""
+        """(3n, 3n + 6p) derivative of all nodal displacements by q (without pressures); not to be changed."""
         key, found = motion.tobytes(), self._remembered.get("motion_map")  # forces and tangent ask for the same
         if found is None or found[0] != key:
             found = self._remembered["motion_map"] = (key, self._motion_map(motion))
