@@ -81,7 +81,7 @@ CHOSEN: dict[str, Scale] = {
     "fatigue_life_coefficient": "log",
     "fatigue_life_exponent": "linear",
 }
-"""Constants of card `trabecular` that are fitted, and how. Shell and endplates inherit all that their cards leave open."""
+"""Constants of card `trabecular` that are fitted, and how. Shell and endplates inherit what their cards leave open."""
 
 
 def chosen_parameters() -> tuple[Parameter, ...]:
