@@ -166,7 +166,6 @@ def softer_under_cycles(usual):
 
 
 SMALL = pytest.mark.xfail(reason="0.16 mm are won there, of which retention is a share: docs/segment.md")
-TWICE = pytest.mark.xfail(reason="one system is tried again with a new coarse matrix: 69 iterations in all")
 PLACES = ("anterior", "middle", "posterior")
 COMPARED = [
     *(("softer", place) for place in PLACES),
@@ -185,7 +184,7 @@ def test_a_softer_nucleus_does_not_count_as_retained_height(usual, request, run_
 
 
 @pytest.mark.validation
-@pytest.mark.parametrize("run_of", ["usual", "softer_under_cycles", pytest.param("softer", marks=TWICE)])
+@pytest.mark.parametrize("run_of", ["usual", "softer_under_cycles", "softer"])
 def test_no_solve_of_a_segment_is_a_hard_one(request, run_of):
     stages = json.loads((request.getfixturevalue(run_of) / "manifest.json").read_text())["stages"]
     assert 10 < max(stage["most_krylov_iterations"] for stage in stages) < 60
