@@ -391,15 +391,19 @@ _ONE, _TWO, _FOUR, _EIGHT, _TWELVE = (np.uint64(v) for v in (1, 2, 4, 8, 12))
 
 
 @njit(fastmath=True, cache=True, nogil=True)
-def block_smooth(x, new, step, b, inverse, row, column, block, keep, gain, residual, first, last):
-    """As ``smooth`` of a grid, for block rows and inverse diagonal blocks; vectors (n, 4) float32, fourth column 0."""
+def block_smooth(x, new, step, b, inverse, row, column, block, keep, gain, residual, still, first, last):
+    """As ``smooth`` of a grid, for block rows and inverse diagonal blocks; vectors (n, 4) float32, fourth column 0.
+
+    ``still`` says that x is zero: then nothing is multiplied.
+    """
     xf, nf, sf, bf, df = x.reshape(-1), new.reshape(-1), step.reshape(-1), b.reshape(-1), inverse.reshape(-1)
     blocks = block.reshape(-1)
     force = np.zeros(4, np.float32)
     for v in range(first, last):
         for c in range(_FOUR):
             force[c] = 0
-        for t in range(np.uint64(row[v]), np.uint64(row[v + 1])):
+        end = row[v] if still else row[v + 1]
+        for t in range(np.uint64(row[v]), np.uint64(end)):
             w, k = np.uint64(column[t]) * _FOUR, t * _TWELVE
             u0, u1, u2 = xf[w], xf[w + _ONE], xf[w + _TWO]
             for c in range(_FOUR):

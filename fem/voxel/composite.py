@@ -78,10 +78,10 @@ class Blocks:
         size, full = 3 * self.n, block[:, :, :3].transpose(0, 2, 1).astype(np.float64)
         return sp.csr_array(sp.bsr_array((full, column, row), shape=(size, size)))
 
-    def _sweep(self, keep: np.float32, gain: np.float32, residual: bool) -> None:
+    def _sweep(self, keep: np.float32, gain: np.float32, residual: bool = False, still: bool = False) -> None:
         self.team.run(
             self.slabs, kernels.block_smooth, self.x, self._other, self._step, self.rhs, self._inverse,
-            *self._rows, keep, gain, residual,
+            *self._rows, keep, gain, residual, still,
         )  # fmt: skip
 
     def _largest_eigenvalue(self) -> float:
@@ -90,7 +90,7 @@ class Blocks:
         self.x[:, :3] = np.random.default_rng(0).standard_normal((self.n, 3))
         largest = 1.0
         for _ in range(_POWER_STEPS):
-            self._sweep(zero, one, residual=False)  # rhs is zero: step = -D^-1 A x
+            self._sweep(zero, one)  # rhs is zero: step = -D^-1 A x
             norm = float(np.linalg.norm(self._step))
             largest = norm / max(float(np.linalg.norm(self.x)), 1e-30)
             np.divide(self._step, max(norm, 1e-30), out=self.x)
@@ -101,8 +101,8 @@ class Blocks:
         """Improve ``x`` for ``rhs``."""
         if from_zero:
             self.x[:] = 0.0
-        for keep, gain in self._coefficients:
-            self._sweep(keep, gain, residual=False)
+        for k, (keep, gain) in enumerate(self._coefficients):
+            self._sweep(keep, gain, still=from_zero and k == 0)
             self.x, self._other = self._other, self.x
 
     def residual(self) -> Single:
