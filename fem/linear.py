@@ -156,6 +156,7 @@ def gmres(
     goal: Goal,
     product: Callable[[Floats], Floats] | None = None,
     precision: Precision = np.float64,
+    start: Floats | None = None,
 ) -> KrylovResult:
     """Left-preconditioned GMRES with a doubly orthogonalised basis; Saad, *Iterative methods for sparse systems*, 9.3.
 
@@ -177,6 +178,8 @@ def gmres(
         M A x for x (n,), where that costs less than one after the other; it may be less exact.
     precision
         Of the basis; single is faster, and as good where ``product`` is no more exact: residuals are always double.
+    start
+        (n,) where to begin; from zero by default.
     """
     both = product or (lambda v: precondition(matrix @ v))
     size = float(np.linalg.norm(rhs))
@@ -185,6 +188,10 @@ def gmres(
         return KrylovResult(x, 0, 0.0)
     correction = precondition(rhs / size)
     scale, residual, gap, done = float(np.linalg.norm(correction)), 1.0, 1.0, 0
+    if start is not None and scale > 0.0:
+        x, left = start, (rhs - matrix @ start) / size
+        correction, residual = precondition(left), float(np.linalg.norm(left))
+        gap = float(np.linalg.norm(correction)) / scale
     while max(residual, gap) > goal.at(done) and done < goal.max_iterations and np.isfinite(scale) and scale > 0.0:
         step, count, estimate = _gmres_cycle(both, correction, _of_cycle(goal, residual, gap, done), precision)
         done += count

@@ -426,7 +426,8 @@ class MultigridSolver:
     max_iterations
         GMRES iterations after which a system goes to the direct solver.
     usual_iterations
-        GMRES iterations after which an answer that is good enough is taken.
+        GMRES iterations after which an answer that is good enough is taken, and an old coarse matrix that has not
+        led to one is renewed.
     renewal_cost_iterations
         What a renewal of the coarse matrix costs at least, in iterations (measured: 3 to 6); more where nodes of nearly
         incompressible cells make that matrix large (20 in a segment).
@@ -512,23 +513,26 @@ class MultigridSolver:
         self, matrix: BorderedMatrix, rhs: Floats, rtol: float, enough: float
     ) -> tuple[KrylovResult | None, str]:
         """GMRES, a second time with a new coarse matrix if the first was old; None, and why, where that is singular."""
+        goal = Goal(rtol, self.max_iterations, enough, self.usual_iterations)
         try:
             self._prepare(matrix)
-            result = self._attempt(matrix, rhs, rtol, enough)
-            if not result.residual <= max(rtol, enough) and not self._fresh:
+            old = not self._fresh
+            # with an old coarse matrix a rough answer comes as soon as usual, or with a new one
+            first = goal._replace(max_iterations=self.usual_iterations) if old and enough > rtol else goal
+            result = self._attempt(matrix, rhs, first)
+            if old and not result.residual <= max(rtol, enough):
                 self._coarsen(matrix)
-                result = self._attempt(matrix, rhs, rtol, enough)
+                result = self._attempt(matrix, rhs, goal, result.x)
         except ConvergenceError:
             return None, "the coarse matrix of the multigrid solver is singular"
         reached = f"a residual of {result.residual:.1e} after {result.iterations} iterations, wanted {rtol:.1e}"
         return result, f"the multigrid solver stalled at {reached}"
 
-    def _attempt(self, matrix: BorderedMatrix, rhs: Floats, rtol: float, enough: float) -> KrylovResult:
+    def _attempt(self, matrix: BorderedMatrix, rhs: Floats, goal: Goal, start: Floats | None = None) -> KrylovResult:
         assert self._cycle is not None
         operator = Operator(matrix, self._cycle.layout, self._cycle.team)
         inverse = Inverse(matrix, self._cycle, self._border(matrix))
-        goal = Goal(rtol, self.max_iterations, enough, self.usual_iterations)
-        result = gmres(operator, rhs, inverse.apply, goal, inverse.product, np.float32)
+        result = gmres(operator, rhs, inverse.apply, goal, inverse.product, np.float32, start)
         self._count(krylov_iterations=result.iterations)
         return result
 

@@ -255,3 +255,17 @@ def test_gmres_that_may_not_finish_says_so():
     assert result.iterations <= 5
     assert result.residual == pytest.approx(relative_residual(matrix, result.x, load(matrix)))
     assert result.residual > 1e-3
+
+
+def test_gmres_goes_on_from_where_it_was():
+    """To what a first attempt has reached a second one adds; from the answer there is nothing left to do."""
+    matrix, diagonal = lattice(), lattice().diagonal()
+    rhs, jacobi = load(matrix), lambda v: v / diagonal
+    half = gmres(matrix, rhs, jacobi, Goal(1e-3, 200))
+    rest = gmres(matrix, rhs, jacobi, Goal(1e-6, 200), start=half.x)
+    whole = gmres(matrix, rhs, jacobi, Goal(1e-6, 200))
+    assert relative_residual(matrix, rest.x, rhs) <= 1e-6
+    assert 0 < rest.iterations < whole.iterations
+    again = gmres(matrix, rhs, jacobi, Goal(1e-5, 200), start=rest.x)
+    assert again.iterations == 0
+    np.testing.assert_array_equal(again.x, rest.x)

@@ -105,6 +105,14 @@ def load(matrix: BorderedMatrix, columns: int | None = None) -> np.ndarray:
     return np.random.default_rng(11).normal(size=size)
 
 
+def half_stiffer(matrix: BorderedMatrix) -> BorderedMatrix:
+    """The same with one half of the body ten thousand times as stiff."""
+    stiffer = np.where(matrix.points_mm[:, 0] > 5.0, 100.0, 1.0).repeat(3)
+    changed = matrix.stiffness.copy()
+    changed.data *= stiffer[np.repeat(np.arange(stiffer.size), np.diff(changed.indptr))] * stiffer[changed.indices]
+    return replace(matrix, stiffness=changed)
+
+
 def relative_residual(matrix: BorderedMatrix, x: np.ndarray, rhs: np.ndarray) -> float:
     return float(np.max(np.linalg.norm(rhs - matrix.tocsr() @ x, axis=0) / np.linalg.norm(rhs, axis=0)))
 
@@ -178,12 +186,10 @@ def test_a_coarse_matrix_is_renewed_where_the_tangent_has_changed():
     solver, matrix = MultigridSolver(), specimen("elastic")
     rhs = load(matrix)
     solver.solve(matrix, rhs)
-    stiffer = np.where(matrix.points_mm[:, 0] > 5.0, 100.0, 1.0).repeat(3)
-    changed = matrix.stiffness.copy()
-    changed.data *= stiffer[np.repeat(np.arange(stiffer.size), np.diff(changed.indptr))] * stiffer[changed.indices]
+    changed = half_stiffer(matrix)
     for _ in range(3):
-        x = solver.solve(replace(matrix, stiffness=changed), rhs)
-    assert relative_residual(replace(matrix, stiffness=changed), x, rhs) <= 1e-8
+        x = solver.solve(changed, rhs)
+    assert relative_residual(changed, x, rhs) <= 1e-8
     assert (solver.record.factorisations, solver.record.analyses) == (2, 1)
     assert solver.record.notes == ()
 
@@ -251,6 +257,22 @@ def test_a_tangent_that_is_no_number_is_no_stall(last_resort):
         solver.solve(replace(matrix, stiffness=broken), rhs, last_resort=last_resort)
     assert not isinstance(caught.value, Stalled)
     assert relative_residual(matrix, solver.solve(matrix, rhs), rhs) <= 1e-8
+
+
+def test_an_old_coarse_matrix_has_the_usual_iterations_for_a_rough_answer():
+    """After them it is renewed, and the iteration goes on from where it was."""
+    matrix, solver = specimen("elastic"), MultigridSolver(usual_iterations=8)
+    rhs = load(matrix)
+    solver.solve(matrix, rhs)
+    changed = half_stiffer(matrix)
+    before = solver.record
+    x = solver.solve(changed, rhs, rtol=1e-3, enough=0.05)
+    assert relative_residual(changed, x, rhs) <= 0.05
+    fresh = MultigridSolver(usual_iterations=8)
+    fresh.solve(changed, rhs, rtol=1e-3, enough=0.05)
+    assert solver.record.factorisations == before.factorisations + 1
+    spent = solver.record.krylov_iterations - before.krylov_iterations
+    assert 8 < spent < 8 + fresh.record.krylov_iterations
 
 
 def test_where_the_last_digits_are_dear_a_rough_answer_will_do():
