@@ -11,6 +11,8 @@ from .linear import LinearSolver
 from .newton import Array, Equilibrium, NewtonSettings, held_load, solve_equilibrium
 from .structure import Evaluation, Load, State, Structure
 
+_MOST_RESTS = 5  # of one march
+
 
 @dataclass(frozen=True)
 class MarchSettings:
@@ -61,6 +63,9 @@ def march(
 ) -> Iterator[Step]:
     """Solve equilibria on the way from ``start`` to ``end`` and yield each one; the caller may stop at any.
 
+    Softening waits a step, so each step begins with a jump of forces, whatever its length. Where the shortest step
+    fails, the load stands still for once, and the jump comes alone.
+
     Parameters
     ----------
     start, end
@@ -77,10 +82,11 @@ def march(
     Raises
     ------
     ConvergenceError
-        A step of the smallest length failed; the states yielded before stand.
+        A step of the smallest length failed, after a rest too; the states yielded before stand.
     """
     settings = settings or MarchSettings()
     share, step, given = 0.0, min(settings.first, 1.0), trend
+    rested, rests = -1.0, 0
     while share < 1.0:
         step = min(step, settings.largest, 1.0 - share)
         if 1.0 - share - step < 1e-9:
@@ -103,8 +109,17 @@ def march(
                 trend = None
                 continue
             if step * 0.5 < settings.smallest:
-                message = f"{error} The step was already cut to {step:.2g} of the path, at {share:.3f} of it."
-                raise error.told(message) from error
+                told = error.told(f"{error} The step was already cut to {step:.2g} of the path, at {share:.3f} of it.")
+                if share == rested or rests == _MOST_RESTS:
+                    raise told from error
+                try:
+                    state = solve_equilibrium(
+                        structure, state, end.between(start, share), solver, settings.newton
+                    ).state
+                except ConvergenceError:
+                    raise told from error
+                rested, rests, step, known, trend = share, rests + 1, settings.first, None, None
+                continue
             if start is end:
                 start = held_load(structure, state, end)
             step, known, trend = step * 0.5, None, None  # where the last state misled, a fresh start is safer
