@@ -11,7 +11,8 @@ from .linear import LinearSolver
 from .newton import Array, Equilibrium, NewtonSettings, held_load, solve_equilibrium
 from .structure import Evaluation, Load, State, Structure
 
-_MOST_RESTS = 5  # of one march
+RESTS = 2  # equilibria in which softening, which waits a step, catches up
+_MOST_STOPS = 3  # places of one march where the load stands still
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def march(
     """Solve equilibria on the way from ``start`` to ``end`` and yield each one; the caller may stop at any.
 
     Softening waits a step, so each step begins with a jump of forces, whatever its length. Where the shortest step
-    fails, the load stands still for once, and the jump comes alone.
+    fails, the load stands still, and the jump comes alone.
 
     Parameters
     ----------
@@ -86,7 +87,7 @@ def march(
     """
     settings = settings or MarchSettings()
     share, step, given = 0.0, min(settings.first, 1.0), trend
-    rested, rests = -1.0, 0
+    stops: list[float] = []
     while share < 1.0:
         step = min(step, settings.largest, 1.0 - share)
         if 1.0 - share - step < 1e-9:
@@ -110,15 +111,14 @@ def march(
                 continue
             if step * 0.5 < settings.smallest:
                 told = error.told(f"{error} The step was already cut to {step:.2g} of the path, at {share:.3f} of it.")
-                if share == rested or rests == _MOST_RESTS:
+                if share in stops or len(stops) == _MOST_STOPS:
                     raise told from error
+                stops.append(share)
                 try:
-                    state = solve_equilibrium(
-                        structure, state, end.between(start, share), solver, settings.newton
-                    ).state
+                    state = rested(structure, state, end.between(start, share), solver, settings.newton).state
                 except ConvergenceError:
                     raise told from error
-                rested, rests, step, known, trend = share, rests + 1, settings.first, None, None
+                known = trend = None
                 continue
             if start is end:
                 start = held_load(structure, state, end)
@@ -132,6 +132,20 @@ def march(
         yield Step(share, load, found)
         if found.iterations <= settings.easy_iterations:
             step *= settings.growth
+
+
+def rested(structure: Structure, state: State, load: Load, solver: LinearSolver, newton: NewtonSettings) -> Equilibrium:
+    """The same load again, a few times, without time passing: laws whose softening waits a step catch up.
+
+    Raises
+    ------
+    ConvergenceError
+        One of the equilibria was not found.
+    """
+    for _ in range(RESTS):
+        found = solve_equilibrium(structure, state, load, solver, newton)
+        state = found.state
+    return found
 
 
 def settle(

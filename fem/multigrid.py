@@ -518,7 +518,8 @@ class MultigridSolver:
             self._prepare(matrix)
             old = not self._fresh
             # with an old coarse matrix a rough answer comes as soon as usual, or with a new one
-            first = goal._replace(max_iterations=self.usual_iterations) if old and enough > rtol else goal
+            fewer = min(self.usual_iterations, self.max_iterations)
+            first = goal._replace(max_iterations=fewer) if old and enough > rtol else goal
             result = self._attempt(matrix, rhs, first)
             if old and not result.residual <= max(rtol, enough):
                 self._coarsen(matrix)

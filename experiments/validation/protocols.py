@@ -191,6 +191,14 @@ _ALL = (
         full=4,
     ),
     Protocol(
+        "endplate",
+        "An L4-L5 motion segment of old bone under 1.6 kN: how far L5's endplate gives way",
+        replace(ELDERLY, levels=(unit.UPPER,), sexes=("female", "male")),
+        (Arm(compute=unit.squeezed),),
+        quick=2,
+        full=6,
+    ),
+    Protocol(
         "wegrzyn-2011",
         "L3 compressed by 25 %, left unloaded for 30 minutes, tested to failure again",
         replace(ELDERLY, levels=("L3",)),

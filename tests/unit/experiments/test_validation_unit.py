@@ -101,8 +101,15 @@ def test_the_pressed_unit_is_of_the_size_that_hand_estimates_have():
     assert 1.1 < found["pressure_mpa"] / mean_mpa < 1.6  # the usual ratio is 1.3-1.5
     assert found["bent_pressure_mpa"] > found["flexed_pressure_mpa"] > found["pressure_mpa"]
     assert 0.3 < found["mean_bulge_mm"] < max(found["bulge_mm"], found["front_bulge_mm"]) < 2.0
-    assert 0.0 < found["endplate_bulge_mm"] < found["endplate_mm"] < 0.6
     assert 300.0 < found["stiffness_n_per_mm"] < 3000.0
+
+
+@pytest.mark.validation
+def test_an_endplate_of_old_bone_gives_way_more():
+    old, young = (unit.squeezed(replace(ONE, vbmd_mg_per_cc=density), 4.0) for density in (80.0, 160.0))
+    for found in (old, young):
+        assert 0.0 < found["bulge_mm"] < found["depth_mm"] < 0.6
+    assert old["depth_mm"] > 1.5 * young["depth_mm"]
 
 
 @pytest.mark.validation

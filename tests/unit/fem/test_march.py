@@ -11,7 +11,7 @@ from shapes import Hooke, block
 
 from kyphos.errors import ConvergenceError
 from kyphos.fem import DirectSolver, Structure, discretise, prescribe
-from kyphos.fem.march import MarchSettings, march
+from kyphos.fem.march import RESTS, MarchSettings, march
 from kyphos.fem.newton import held_load
 
 module = importlib.import_module("kyphos.fem.march")  # the package's name stands for the function
@@ -34,49 +34,59 @@ def pulled():
 class Sticky:
     """Finds equilibria, but none away from a state under one of the ``places`` (N) that has not stood still there."""
 
-    def __init__(self, *places: float, stands: bool = True) -> None:
-        self.places, self.stands, self.rests = places, stands, []
+    def __init__(self, *places: float, stands: bool = True, helps: bool = True) -> None:
+        self.places, self.stands, self.helps = places, stands, helps
+        self.stood: list[float] = []  # places where the load stood still, once for each time
+        self.found: list[tuple[float, float]] = []  # seconds and cycles of each equilibrium
         self.solve = module.solve_equilibrium
 
-    def __call__(self, structure, state, load, *given):
-        here, there = self.force_n(structure, state), float(load.force[-1])
-        stuck = np.isclose(here, self.places, atol=1e-6).any()
-        if np.isclose(here, there, atol=1e-6):
-            self.rests.append(round(here, 6))
+    def __call__(self, structure, state, load, solver, newton, seconds=0.0, cycles=0.0, *given):
+        here = round(float(held_load(structure, state, structure.free_load(state)).force[-1]), 6)
+        if np.isclose(here, float(load.force[-1]), atol=1e-6):
+            self.stood.append(here)
             if not self.stands:
                 raise ConvergenceError("it does not stand")
-        elif stuck and round(here, 6) not in self.rests:
+        elif np.isclose(here, self.places, atol=1e-6).any() and not (self.helps and here in self.stood):
             raise ConvergenceError("it is stuck")
-        return self.solve(structure, state, load, *given)
-
-    def force_n(self, structure, state) -> float:
-        """The force that the corner bears."""
-        return float(held_load(structure, state, structure.free_load(state)).force[-1])
+        self.found.append((seconds, cycles))
+        return self.solve(structure, state, load, solver, newton, seconds, cycles, *given)
 
 
 def gone(pulled, sticky, monkeypatch, length=0.25) -> list[float]:
-    """Shares of the path at which there was an equilibrium."""
+    """Shares of the path at which there was an equilibrium; it takes 8 s and 2 cycles."""
     structure, state, start, end = pulled
     monkeypatch.setattr(module, "solve_equilibrium", sticky)
-    steps = march(structure, state, start, end, DirectSolver(), MarchSettings(first=length, largest=length))
+    settings = MarchSettings(first=length, largest=length)
+    steps = march(structure, state, start, end, DirectSolver(), settings, duration_s=8.0, cycles=2.0)
     return [step.share for step in steps]
 
 
-def test_where_steps_of_any_length_fail_the_load_stands_still_once(pulled, monkeypatch):
+def test_where_steps_of_any_length_fail_the_load_stands_still(pulled, monkeypatch):
     sticky = Sticky(0.5)
-    assert gone(pulled, sticky, monkeypatch) == pytest.approx([0.25, 0.5, 0.75, 1.0])
-    assert sticky.rests == [0.5]
+    shares = gone(pulled, sticky, monkeypatch)
+    assert shares[:2] == pytest.approx([0.25, 0.5])
+    assert shares[2] - shares[1] < 0.002  # goes on with the length that failed
+    assert shares[-1] == 1.0
+    assert sticky.stood == [0.5] * RESTS
 
 
-def test_a_rest_that_is_of_no_use_ends_with_the_error_of_the_step(pulled, monkeypatch):
-    sticky = Sticky(0.5, stands=False)
+def test_a_load_that_stands_still_takes_no_time(pulled, monkeypatch):
+    sticky = Sticky(0.5)
+    gone(pulled, sticky, monkeypatch)
+    assert sticky.found.count((0.0, 0.0)) == RESTS
+    np.testing.assert_allclose(np.sum(sticky.found, axis=0), [8.0, 2.0], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("useless", "times"), [({"stands": False}, 1), ({"helps": False}, RESTS)])
+def test_a_rest_that_is_of_no_use_ends_with_the_error_of_the_step(pulled, monkeypatch, useless, times):
+    sticky = Sticky(0.5, **useless)
     with pytest.raises(ConvergenceError, match=r"it is stuck The step was already cut to 0\.002 .* at 0\.500 of it"):
         gone(pulled, sticky, monkeypatch)
-    assert sticky.rests == [0.5]
+    assert sticky.stood == [0.5] * times
 
 
-def test_rests_are_few(pulled, monkeypatch):
-    sticky = Sticky(*np.linspace(0.0, 0.875, 8))
-    with pytest.raises(ConvergenceError, match=r"at 0\.625 of it"):
-        gone(pulled, sticky, monkeypatch, length=0.125)
-    assert sticky.rests == pytest.approx([0.0, 0.125, 0.25, 0.375, 0.5])
+def test_a_march_stops_at_few_places(pulled, monkeypatch):
+    sticky = Sticky(*np.linspace(0.0, 1.0, 513)[:-1])
+    with pytest.raises(ConvergenceError, match="it is stuck"):
+        gone(pulled, sticky, monkeypatch, length=1.0 / 512.0)
+    assert sorted(set(sticky.stood)) == pytest.approx([0.0, 1.0 / 512.0, 2.0 / 512.0], abs=1e-6)
