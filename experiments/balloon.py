@@ -43,6 +43,7 @@ SEED_OFF_MM = 4.0  # a deflated balloon that comes to lie further from its tip t
 AIMS = 6  # trials to bring the seed's centre to the tip
 LARGEST_SHARE = 0.7  # of the body's volume, that all balloons together may take
 INFLATION_STEPS = 12
+_FIRST = 0.25  # of a step, the first one: pressure rises fastest at the beginning
 CONTACT_GAP_MM = 2.0  # of bone between balloon and endplate, below which the two count as in contact
 SAMPLES = 4  # along each edge of a face of the cavity, where that gap is measured
 SKINS = {"directional-balloon": "balloon-directional"}  # card of a device's skin, where it is not the balloon's
@@ -179,7 +180,8 @@ def _inflation(bench: Bench, stage: plan.ReduceStage, controls: Controls) -> Ite
     """Steps by volume, each with its share of the way; the last to the pressure limit, or the intact height."""
     start = force_load(bench, stage.force_n)
     end = replace(start, volume_mm3=np.full(len(start.volume_mm3), stage.balloon_volume_ml * MM3_PER_ML))
-    settings = replace(controls.march, first=1.0 / INFLATION_STEPS, largest=1.0 / INFLATION_STEPS)
+    length = 1.0 / INFLATION_STEPS
+    settings = replace(controls.march, first=_FIRST * length, largest=length)
     for step in fem.march(bench.structure, bench.state, start, end, controls.solver, settings):
         if step.equilibrium.state.pressure_mpa.max() > stage.balloon_pressure_limit_mpa:
             yield from _up_to_limit(bench, stage, step.equilibrium.state.pressure_mpa, controls)

@@ -73,6 +73,13 @@ def test_pressure_and_energy_stay_within_bounds(vbmd, treated):
     assert abs(found["deflation_energy_error"]) < 0.02
 
 
+def test_work_is_accounted_for_where_the_pressure_limit_comes_soon(treated):
+    found = treated("specimen.vbmd_mg_per_cc=110", "procedure.balloon_pressure_limit_mpa=2.0")
+    assert found["balloon_volume_ml"] < 3.0
+    assert abs(found["balloon_energy_error"]) < 0.02
+    assert abs(found["deflation_energy_error"]) < 0.02
+
+
 def test_denser_bone_needs_more_pressure(treated):
     pressures = [treated(*unlimited(vbmd))["balloon_peak_pressure_mpa"] for vbmd in (50, 80, 110)]
     assert pressures == sorted(pressures)
