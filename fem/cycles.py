@@ -16,13 +16,14 @@ import numpy as np
 from kyphos.errors import ConvergenceError
 
 from .linear import LinearSolver
-from .march import RESTS, MarchSettings, march, rested, settle
+from .march import MarchSettings, march, settle
 from .newton import Equilibrium, solve_equilibrium
 from .structure import Array, Load, State, Structure
 
 _REFUSED = 2.0  # times the tolerance
 _SUDDEN = 0.5  # of the error of a refused jump: a shorter one that keeps more is no better
 _PART = 0.25  # of one cycle's time, where the whole cannot be reached at once
+RESTS = 2  # equilibria at the first peak before time begins to count
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def _direct(
     for cycle in range(1, count + 1):
         top = settle(structure, state, valley, peak, solver, settings.march, up).equilibrium
         if cycle == 1:
-            top = rested(structure, top.state, peak, solver, settings.march.newton)
+            top = _rested(structure, top, peak, solver, settings)
         try:
             held = solve_equilibrium(structure, top.state, peak, solver, settings.march.newton, seconds, 1.0)
         except ConvergenceError:
@@ -130,6 +131,15 @@ def _direct(
         up, down = structure.way(state, top.state), structure.way(held.state, bottom.state)
         state, equilibria = bottom.state, equilibria + 3
         yield CycleState(cycle, held, bottom, equilibria, 0.0)
+
+
+def _rested(
+    structure: Structure, found: Equilibrium, load: Load, solver: LinearSolver, settings: CycleSettings
+) -> Equilibrium:
+    """The same load again, a few times, without time passing: laws whose softening waits a step catch up."""
+    for _ in range(RESTS):
+        found = solve_equilibrium(structure, found.state, load, solver, settings.march.newton)
+    return found
 
 
 def _in_parts(
@@ -152,7 +162,7 @@ def _jump(
     settings: CycleSettings,
 ) -> Iterator[CycleState]:
     steps = list(march(structure, state, valley, peak, solver, settings.march))
-    start = found = rested(structure, steps[-1].equilibrium.state, peak, solver, settings.march.newton)
+    start = found = _rested(structure, steps[-1].equilibrium, peak, solver, settings)
     equilibria, cycle, wanted, nodal = len(steps) + RESTS, 0, 1, slice(3 * structure.n_nodes)
     rate: Array | None = None
     down: Array | None = None

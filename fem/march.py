@@ -11,7 +11,6 @@ from .linear import LinearSolver
 from .newton import Array, Equilibrium, NewtonSettings, held_load, solve_equilibrium
 from .structure import Evaluation, Load, State, Structure
 
-RESTS = 2  # equilibria in which softening, which waits a step, catches up
 _MOST_STOPS = 3  # places of one march where the load stands still
 
 
@@ -65,7 +64,7 @@ def march(
     """Solve equilibria on the way from ``start`` to ``end`` and yield each one; the caller may stop at any.
 
     Softening waits a step, so each step begins with a jump of forces, whatever its length. Where the shortest step
-    fails, the load stands still, and the jump comes alone.
+    fails, the load stands still, the jump comes alone, and the next step is sought as the first one was.
 
     Parameters
     ----------
@@ -115,10 +114,11 @@ def march(
                     raise told from error
                 stops.append(share)
                 try:
-                    state = rested(structure, state, end.between(start, share), solver, settings.newton).state
+                    here = end.between(start, share)
+                    state = solve_equilibrium(structure, state, here, solver, settings.newton).state
                 except ConvergenceError:
                     raise told from error
-                known = trend = None
+                step, known, trend = settings.first, None, None
                 continue
             if start is end:
                 start = held_load(structure, state, end)
@@ -132,20 +132,6 @@ def march(
         yield Step(share, load, found)
         if found.iterations <= settings.easy_iterations:
             step *= settings.growth
-
-
-def rested(structure: Structure, state: State, load: Load, solver: LinearSolver, newton: NewtonSettings) -> Equilibrium:
-    """The same load again, a few times, without time passing: laws whose softening waits a step catch up.
-
-    Raises
-    ------
-    ConvergenceError
-        One of the equilibria was not found.
-    """
-    for _ in range(RESTS):
-        found = solve_equilibrium(structure, state, load, solver, newton)
-        state = found.state
-    return found
 
 
 def settle(
