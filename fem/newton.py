@@ -34,6 +34,7 @@ _OVERSHOOT = 0.5  # of the work along a step that may push back at its end
 _DAMPING = 0.02  # share of the elastic stiffness that is added when steps fail
 _STIFFER, _LIGHTER = 4.0, 0.125
 _LIGHTEST, _STIFFEST = 0.01, 10.0  # at the lightest or below, the next step goes undamped
+_OFTEN, _GENTLER = 2, 0.5  # rejected steps from which on damping only halves: lighter ones would be rejected again
 LARGEST_IMBALANCE = 1e-3  # of the load: residuals that add up instead of cancelling
 
 
@@ -201,7 +202,7 @@ def solve_equilibrium(
     """
     problem = _Problem(structure, load, solver, settings or NewtonSettings(), dt_s, cycles)
     trial, pending = _first_trial(problem, state, known, guess)
-    damping, elastic, record, stalled = 0.0, None, list[float](), False
+    damping, elastic, record, stalled, rejected = 0.0, None, list[float](), False, 0
     for _ in range(2 * problem.settings.max_iterations):
         try:
             step = _newton_step(problem, trial, pending, damping, elastic, last_resort=stalled)
@@ -212,6 +213,7 @@ def solve_equilibrium(
         except ConvergenceError as error:
             raise _failed(structure, trial, record, f"a Newton step cannot be solved for: {error}") from error
         if moved is None:
+            rejected += 1
             damping = max(_STIFFER * damping, _DAMPING)
             elastic = structure.elastic_stiffness(state) if elastic is None else elastic
             if damping > _STIFFEST:
@@ -219,7 +221,7 @@ def solve_equilibrium(
             continue
         trial, pending = moved, np.zeros(structure.size)
         if share == 1.0:
-            damping = damping * _LIGHTER if damping > _LIGHTEST else 0.0
+            damping = _lighter(damping, rejected)
         record.append(trial.largest_n)
         slack = problem.settings.slack if _stagnant(record, _LITTLE_PATIENCE) else 1.0
         if problem.balanced(trial, slack):
@@ -262,6 +264,13 @@ def _first_trial(
     if trial is None:
         raise ConvergenceError("the starting state of a step cannot be evaluated")
     return trial, pending
+
+
+def _lighter(damping: float, rejected: int) -> float:
+    """The damping after a whole step."""
+    if rejected >= _OFTEN:
+        return damping * _GENTLER
+    return damping * _LIGHTER if damping > _LIGHTEST else 0.0
 
 
 def _stagnant(record: list[float], patience: int) -> bool:

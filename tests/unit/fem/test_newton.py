@@ -12,7 +12,7 @@ from kyphos.errors import ConvergenceError
 from kyphos.fem import DirectSolver, NewtonSettings, Structure, discretise, prescribe
 from kyphos.fem.linear import Stalled
 from kyphos.fem.march import MarchSettings, march
-from kyphos.fem.newton import held_load, solve_equilibrium
+from kyphos.fem.newton import _lighter, held_load, solve_equilibrium
 
 
 @dataclass
@@ -102,3 +102,34 @@ def test_a_state_that_cannot_find_its_balance_at_once_finds_it_step_by_step():
     at_once = solve_equilibrium(structure, state, load, DirectSolver(), TIGHT)
     np.testing.assert_allclose(last.equilibrium.state.displacement_mm, at_once.state.displacement_mm, atol=1e-8)
     assert last.load.force == pytest.approx(load.force)
+
+
+def test_damping_goes_in_one_leap_until_its_lack_has_been_rejected_twice():
+    assert [_lighter(0.02, 1), _lighter(0.0025, 1)] == [0.0025, 0.0]
+    damping = [0.02]
+    while damping[-1] > 1e-4:
+        damping.append(_lighter(damping[-1], 2))
+    np.testing.assert_allclose(damping, 0.02 * 0.5 ** np.arange(len(damping)))
+
+
+@dataclass
+class Skittish(Odd):
+    """Leaps far away where the matrix is hardly stiffer than the first one it was given; else it goes a short way."""
+
+    leaps: int = 0
+
+    def solve(self, matrix, rhs, rtol=1e-8, enough=0.0, last_resort=True):
+        step = super().solve(matrix, rhs, rtol, enough, last_resort)
+        if len(self.asked) > 1 and self.asked[-1][0] < 1.004 * self.asked[0][0]:
+            self.leaps += 1
+            return -100.0 * step
+        return step
+
+
+def test_a_tangent_that_misleads_again_and_again_is_damped_for_longer():
+    """By halves most steps are good; one leap from 0.02 to nothing wastes every other one."""
+    structure, state, load = pressed(0.02)
+    skittish = Skittish(share=0.3)
+    found = solve_equilibrium(structure, state, load, skittish, TIGHT)
+    assert found.residuals_n[-1] < 1e-8
+    assert skittish.leaps < 0.3 * len(skittish.asked)
