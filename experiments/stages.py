@@ -175,7 +175,10 @@ def _fracture(stage: plan.FractureStage, bench: Bench, controls: Controls) -> Ru
         new = _anterior_loss(bench, intact)
         rate = (new - loss) / (bench.approach_mm - before.approach_mm)
         if bench.approach_mm > 0.8 * bench.body.height_mm or rate == 0.0:
-            raise ConvergenceError(f"the anterior height shrank by only {new:.1%}; {wanted:.0%} is out of reach")
+            raise ConvergenceError(
+                f"the anterior height shrank by only {new:.1%}; {wanted:.0%} is out of reach. Try a smaller "
+                "anterior_height_loss, or a load further in front (offset_anterior_mm)."
+            )
         loss = new
         size_mm = abs(step_mm) * float(np.clip(FRACTURE_ITERATIONS / step.equilibrium.iterations, 0.5, 1.5))
         most_mm = longest_mm * (2.0 if 0.0 < rate * bench.body.height_mm < ELSEWHERE else 1.0)
