@@ -166,11 +166,14 @@ def softer_under_cycles(usual):
 
 
 SMALL = pytest.mark.xfail(reason="0.16 mm are won there, of which retention is a share: docs/segment.md")
-PLACES = ("anterior", "middle", "posterior")
+OTHER = pytest.mark.xfail(reason="over another nucleus L1 fractures and springs back otherwise: docs/segment.md")
 COMPARED = [
-    *(("softer", place) for place in PLACES),
-    *(("softer_under_cycles", place) for place in PLACES[:2]),
+    ("softer_under_cycles", "anterior"),
+    ("softer_under_cycles", "middle"),
     pytest.param("softer_under_cycles", "posterior", marks=SMALL),
+    pytest.param("softer", "anterior", marks=OTHER),
+    ("softer", "middle"),
+    pytest.param("softer", "posterior", marks=OTHER),
 ]
 
 

@@ -80,6 +80,16 @@ def test_derived_ratios_follow_from_their_evidence(derived, over):
     assert row.published == pytest.approx(top / bottom, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("pooled", "series"), [("luo-stiffness", {"C05": 19, "C33": 30}), ("luo-bending", {"C06": 19, "C34": 30})]
+)
+def test_two_series_are_pooled_by_their_numbers_of_specimens(pooled, series):
+    (row,) = find_rows(pooled)
+    assert row.evidence == tuple(series)
+    total = sum(count * read_evidence()[id].number() for id, count in series.items())
+    assert row.published == pytest.approx(total / sum(series.values()), abs=0.05)
+
+
 @pytest.mark.parametrize(("name", "load"), [("haddock-life-low", 0.0026), ("haddock-life-middle", 0.0043)])
 def test_lives_follow_from_the_published_regression(name, load):
     (row,) = find_rows(name)
