@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -39,6 +39,7 @@ _MOST_THREADS = 4  # of a factorisation: more bring little
 rslab.set_log_level("error")  # what it warns of comes back as an error of ours
 
 _ROUGH = 1e-3  # of a goal: what GMRES says of its progress is true to more digits than that, in single precision too
+_FURTHER = 0.7  # where the two measures of GMRES disagree, one falls more or less as the other
 
 SYMMETRY_TOLERANCE = 1e-12
 SINGULAR_GROWTH = 1e13
@@ -162,9 +163,9 @@ def gmres(
 
     Two measures must reach the goal: the residual r relative to the right-hand side b, and the correction M r
     that the preconditioner M makes of it, relative to M b. The second estimates the error of x itself, which the first
-    hides wherever stiff parts, with their large forces, stand beside soft ones; GMRES minimises it. The basis is
-    rebuilt whenever the estimate says 'done' and a measure disagrees; a cycle that gains less than half ends the
-    attempt. Where the goal is rough, the estimate is taken for the second measure.
+    hides wherever stiff parts, with their large forces, stand beside soft ones; GMRES minimises it. Where its estimate
+    says 'done' and the first measure disagrees, it goes on in the same basis while the goal is rough; else the basis is
+    rebuilt, and a cycle that gains less than half ends the attempt. Of a rough goal the estimate is the second measure.
 
     Parameters
     ----------
@@ -193,7 +194,8 @@ def gmres(
         correction, residual = precondition(left), float(np.linalg.norm(left))
         gap = float(np.linalg.norm(correction)) / scale
     while max(residual, gap) > goal.at(done) and done < goal.max_iterations and np.isfinite(scale) and scale > 0.0:
-        step, count, estimate = _gmres_cycle(both, correction, _of_cycle(goal, residual, gap, done), precision)
+        reached = partial(_reached, matrix, rhs, x, size, goal, done)
+        step, count, estimate = _gmres_cycle(both, correction, _of_cycle(goal, residual, gap, done), precision, reached)
         done += count
         trial = x + size * step
         left = (rhs - matrix @ trial) / size
@@ -221,22 +223,43 @@ def _of_cycle(goal: Goal, residual: float, gap: float, done: int) -> Goal:
     return Goal(share(goal.rtol), left[0], share(goal.enough), left[1])
 
 
+def _reached(
+    matrix: Operator | SparseMatrix,
+    rhs: Floats,
+    x: Floats,
+    size: float,
+    goal: Goal,
+    done: int,
+    step: Floats,
+    count: int,
+) -> float:
+    """Wanted residual over that of ``x`` and a ``step`` that took ``count`` iterations after the ``done`` ones."""
+    residual = float(np.linalg.norm(rhs - matrix @ (x + size * step))) / size
+    return goal.at(done + count) / residual if residual > 0.0 else np.inf
+
+
 def _gmres_cycle(
     product: Callable[[Floats], Floats],
     start: Floats,
     goal: Goal,
     precision: Precision,
+    reached: Callable[[Floats, int], float],
 ) -> tuple[Floats, int, float]:
     """One unrestarted run for the preconditioned residual ``start``.
 
-    The correction (n,), the iterations spent, and the share of ``start`` that should be left.
+    The correction (n,), the iterations spent, and the share of ``start`` that should be left. The goal is lowered while
+    it is rough and what is ``reached`` by then, of another measure, falls short.
     """
-    limit = goal.max_iterations
+
+    def step() -> Floats:
+        return norm * np.asarray(y.astype(precision) @ basis[: y.size], dtype=np.float64)
+
+    limit, finest = goal.max_iterations, 1e3 * float(np.finfo(precision).eps)
     norm = float(np.linalg.norm(start))
     basis: Any = np.empty((limit + 1, start.size), dtype=precision)  # of either precision
     hessenberg = np.zeros((limit + 1, limit))
     basis[0] = start / norm
-    y, error = np.zeros(0), 1.0
+    y, error, lower = np.zeros(0), 1.0, 1.0
     for j in range(limit):
         w: Any = product(basis[j]).astype(precision, copy=False)
         seen = basis[: j + 1]
@@ -252,12 +275,16 @@ def _gmres_cycle(
             break
         hessenberg[j + 1, j] = length
         y, error = _least_squares(hessenberg[: j + 2, : j + 1])
-        if error <= goal.at(j + 1) or length <= 1e-14 * float(np.linalg.norm(hessenberg[:, j])):
+        if length <= 1e-14 * float(np.linalg.norm(hessenberg[:, j])):
             break
+        if error <= lower * goal.at(j + 1):
+            if error <= finest or not (share := reached(step(), j + 1)) < 1.0:
+                break
+            lower = _FURTHER * share * error / goal.at(j + 1)
         if _too_slow(j + 1, error, goal.at(limit), limit):
             break
         basis[j + 1] = w / length
-    return norm * np.asarray(y.astype(precision) @ basis[: y.size], dtype=np.float64), j + 1, error
+    return step(), j + 1, error
 
 
 def _least_squares(hessenberg: Floats) -> tuple[Floats, float]:

@@ -108,21 +108,17 @@ def march(
             if trend is not None and trend is given:
                 trend = None
                 continue
-            if step * 0.5 < settings.smallest:
-                told = error.told(f"{error} The step was already cut to {step:.2g} of the path, at {share:.3f} of it.")
-                if share in stops or len(stops) == _MOST_STOPS:
-                    raise told from error
-                stops.append(share)
-                try:
-                    here = end.between(start, share)
-                    state = solve_equilibrium(structure, state, here, solver, settings.newton).state
-                except ConvergenceError:
-                    raise told from error
-                step, known, trend = settings.first, None, None
+            if step * 0.5 >= settings.smallest:
+                if start is end:
+                    start = held_load(structure, state, end)
+                step, known, trend = step * 0.5, None, None  # where the last state misled, a fresh start is safer
                 continue
-            if start is end:
-                start = held_load(structure, state, end)
-            step, known, trend = step * 0.5, None, None  # where the last state misled, a fresh start is safer
+            told = error.told(f"{error} The step was already cut to {step:.2g} of the path, at {share:.3f} of it.")
+            if share in stops or len(stops) == _MOST_STOPS:
+                raise told from error
+            stops.append(share)
+            state = _rested(structure, state, end.between(start, share), solver, settings.newton, told)
+            step, known, trend = settings.first, None, None
             continue
         smooth = found.iterations <= settings.smooth_iterations
         trend = structure.way(state, found.state) / step if smooth else given
@@ -132,6 +128,21 @@ def march(
         yield Step(share, load, found)
         if found.iterations <= settings.easy_iterations:
             step *= settings.growth
+
+
+def _rested(
+    structure: Structure,
+    state: State,
+    load: Load,
+    solver: LinearSolver,
+    settings: NewtonSettings,
+    told: ConvergenceError,
+) -> State:
+    """The state once its load has stood still; what is to be ``told`` is raised if it does not stand."""
+    try:
+        return solve_equilibrium(structure, state, load, solver, settings).state
+    except ConvergenceError as error:
+        raise told from error
 
 
 def settle(

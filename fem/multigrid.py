@@ -434,7 +434,7 @@ class MultigridSolver:
     """
 
     def __init__(
-        self, sweeps: int = 1, max_iterations: int = 150, usual_iterations: int = 25, renewal_cost_iterations: int = 4
+        self, sweeps: int = 1, max_iterations: int = 150, usual_iterations: int = 20, renewal_cost_iterations: int = 4
     ) -> None:
         if min(sweeps, usual_iterations, renewal_cost_iterations) < 1 or max_iterations < 2:
             raise InputError(

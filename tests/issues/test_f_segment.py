@@ -141,39 +141,39 @@ def usual(tmp_path_factory):
     return folder / "usual"
 
 
-@pytest.fixture(scope="module")
-def softer(usual):
-    """The same with a softer nucleus, from the start."""
-    folder = usual.with_name("softer")
-    kyphos.run(usual.with_name("whole.toml"), folder, set=SOFTER)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def softer_under_cycles(usual):
-    """The treated body of the first, cycled by the same forces over the softer nucleus."""
-    spec, folder = read_study(str(usual.with_name("whole.toml"))), usual.with_name("softer_under_cycles")
+def cycled_over(usual, name: str, factors: tuple[float, float, float]):
+    """The treated body of the usual run, cycled by the same forces over another nucleus: factors on C10, C01 and K."""
+    spec, folder = read_study(str(usual.with_name("whole.toml"))), usual.with_name(name)
     branch_run(usual, [stage.name for stage in spec.stage].index("treated"), folder, spec)
     laws = stage_checkpoint(folder, spec, "treated").meta["bench"]["laws"]
     nucleus = f"block_{laws.index('MooneyRivlin')}_parameters"
     file = next((folder / "checkpoints").glob("*-treated.npz"))
     content = dict(np.load(file))
-    content[nucleus] = content[nucleus] * [0.5, 0.5, 1.0]
+    content[nucleus] = content[nucleus] * factors
     file.unlink()  # it is the other run's as well
     np.savez(file, **content)
     run.run_study(spec, folder, resume=True)
     return folder
 
 
+@pytest.fixture(scope="module")
+def soft_in_volume(usual):
+    """The bulk modulus of the card's range that is lowest, 100 MPa: the disc sinks, and bears as before."""
+    return cycled_over(usual, "soft_in_volume", (1.0, 1.0, 0.06))
+
+
+@pytest.fixture(scope="module")
+def soft_in_shear(usual):
+    """Half the shear modulus: rim and front of the endplates bear more."""
+    return cycled_over(usual, "soft_in_shear", (0.5, 0.5, 1.0))
+
+
+PLACES = ("anterior", "middle", "posterior")
 SMALL = pytest.mark.xfail(reason="0.16 mm are won there, of which retention is a share: docs/segment.md")
-OTHER = pytest.mark.xfail(reason="over another nucleus L1 fractures and springs back otherwise: docs/segment.md")
 COMPARED = [
-    ("softer_under_cycles", "anterior"),
-    ("softer_under_cycles", "middle"),
-    pytest.param("softer_under_cycles", "posterior", marks=SMALL),
-    pytest.param("softer", "anterior", marks=OTHER),
-    ("softer", "middle"),
-    pytest.param("softer", "posterior", marks=OTHER),
+    *(("soft_in_volume", place) for place in PLACES),
+    *(("soft_in_shear", place) for place in PLACES[:2]),
+    pytest.param("soft_in_shear", "posterior", marks=SMALL),
 ]
 
 
@@ -187,13 +187,14 @@ def test_a_softer_nucleus_does_not_count_as_retained_height(usual, request, run_
 
 
 @pytest.mark.validation
-@pytest.mark.parametrize("run_of", ["usual", "softer_under_cycles", "softer"])
+@pytest.mark.parametrize("run_of", ["usual", "soft_in_volume", "soft_in_shear"])
 def test_no_solve_of_a_segment_is_a_hard_one(request, run_of):
     stages = json.loads((request.getfixturevalue(run_of) / "manifest.json").read_text())["stages"]
     assert 10 < max(stage["most_krylov_iterations"] for stage in stages) < 60
 
 
 @pytest.mark.validation
-def test_the_disc_feels_its_softer_nucleus(usual, softer_under_cycles):
+def test_the_disc_feels_its_softer_nucleus(usual, soft_in_shear, soft_in_volume):
     pressure = "disc_T12_L1_pressure_cycled_mpa"
-    assert outcomes(softer_under_cycles)[pressure] != pytest.approx(outcomes(usual)[pressure], rel=0.01)
+    before, *after = (outcomes(folder)[pressure] for folder in (usual, soft_in_shear, soft_in_volume))
+    assert all(abs(value / before - 1.0) > 0.005 for value in after)

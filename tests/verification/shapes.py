@@ -7,7 +7,7 @@ from itertools import permutations
 
 import numpy as np
 
-from kyphos.fem import DirectSolver, MarchSettings, NewtonSettings, Structure, discretise, march
+from kyphos.fem import DirectSolver, Load, MarchSettings, NewtonSettings, State, Structure, discretise, march, prescribe
 from kyphos.materials import MaterialField
 
 HEX_EDGES = [(0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7)]
@@ -169,6 +169,19 @@ def follow(points, cells, field, targets, *, formulation="standard", settings=FI
             state = step.equilibrium.state
         load = step.load
         yield structure, step.equilibrium, (step.equilibrium.reactions_n - push)[: points.size].reshape(-1, 3)
+
+
+def cornered_cube(force_n: float) -> tuple[Structure, State, Load]:
+    """A linear cube on rollers, at rest, and the load of a force (z) on the corner opposite to them."""
+    points, cells = block((2.0, 2.0, 2.0), (2, 2, 2))
+    structure = Structure(discretise(points, cells), Hooke(100.0, 0.3))
+    state = structure.initial_state(np.zeros((len(cells), 8, 0)))
+    low = [np.flatnonzero(points[:, i] < 1e-9) for i in range(3)]
+    held = prescribe(len(points), (low[0], "x", 0.0), (low[1], "y", 0.0), (low[2], "z", 0.0)).ravel()
+    force = np.zeros(structure.size)
+    force[-1] = force_n
+    load = replace(structure.free_load(state), fixed=~np.isnan(held), value=np.nan_to_num(held), force=force)
+    return structure, state, load
 
 
 def bending_slice(n, height=1.0) -> tuple[np.ndarray, np.ndarray]:

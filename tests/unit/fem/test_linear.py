@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 
 import numpy as np
@@ -269,3 +270,22 @@ def test_gmres_goes_on_from_where_it_was():
     again = gmres(matrix, rhs, jacobi, Goal(1e-5, 200), start=rest.x)
     assert again.iterations == 0
     np.testing.assert_array_equal(again.x, rest.x)
+
+
+@pytest.mark.parametrize("precision", [np.float64, np.float32])
+def test_gmres_goes_on_in_one_basis_where_its_measures_disagree(monkeypatch, precision):
+    """Soft and stiff parts, a load on the soft one alone: of an error that hardly counts the residual is large."""
+    random, n = np.random.default_rng(3), 60
+    turn = np.linalg.qr(random.normal(size=(n, n)))[0]
+    part = turn @ np.diag(np.geomspace(1.0, 30.0, n)) @ turn.T
+    coupling = 0.3 * random.normal(size=(n, n))
+    matrix = sp.csr_array(np.block([[part, coupling], [coupling.T, 1e5 * part]]))
+    rhs = np.concatenate([random.normal(size=n), np.zeros(n)])
+    inverse = np.repeat([0.2, 2e-6], n)
+    module, cycles = importlib.import_module("kyphos.fem.linear"), []
+    one = module._gmres_cycle
+    monkeypatch.setattr(module, "_gmres_cycle", lambda *given: cycles.append(one(*given)) or cycles[-1])
+    found = gmres(matrix, rhs, lambda v: inverse * v, Goal(0.03, 100), precision=precision)
+    assert relative_residual(matrix, found.x, rhs) <= 0.03
+    (cycle,) = cycles
+    assert cycle[2] < 0.01  # the estimate alone had long been satisfied

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from shapes import Hooke, block
+from shapes import cornered_cube
 
 from kyphos.errors import ConvergenceError
-from kyphos.fem import DirectSolver, Structure, discretise, prescribe
+from kyphos.fem import DirectSolver
 from kyphos.fem.march import MarchSettings, march
 from kyphos.fem.newton import held_load
 
@@ -19,16 +19,9 @@ module = importlib.import_module("kyphos.fem.march")  # the package's name stand
 
 @pytest.fixture
 def pulled():
-    """A cube on rollers under a force on one corner: structure, state, loads without and with the force."""
-    points, cells = block((2.0, 2.0, 2.0), (2, 2, 2))
-    structure = Structure(discretise(points, cells), Hooke(100.0, 0.3))
-    state = structure.initial_state(np.zeros((len(cells), 8, 0)))
-    low = [np.flatnonzero(points[:, i] < 1e-9) for i in range(3)]
-    held = prescribe(len(points), (low[0], "x", 0.0), (low[1], "y", 0.0), (low[2], "z", 0.0)).ravel()
-    start = replace(structure.free_load(state), fixed=~np.isnan(held), value=np.nan_to_num(held))
-    force = np.zeros(structure.size)
-    force[-1] = 1.0
-    return structure, state, start, replace(start, force=force)
+    """A cube that is pulled at a corner: structure, state, loads without and with the force."""
+    structure, state, end = cornered_cube(1.0)
+    return structure, state, replace(end, force=np.zeros(structure.size)), end
 
 
 class Sticky:

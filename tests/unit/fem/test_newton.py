@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
-from shapes import Hooke, block
+from shapes import cornered_cube
 
 from kyphos.errors import ConvergenceError
-from kyphos.fem import DirectSolver, NewtonSettings, Structure, discretise, prescribe
+from kyphos.fem import DirectSolver, NewtonSettings
 from kyphos.fem.linear import Stalled
 from kyphos.fem.march import MarchSettings, march
 from kyphos.fem.newton import _lighter, held_load, solve_equilibrium
@@ -39,24 +39,11 @@ class Odd:
         return self.share * self.inner.solve(matrix, rhs, 1e-10)
 
 
-def pressed(force_n: float):
-    """A cube on rollers with a force on one corner: structure, state and load."""
-    points, cells = block((2.0, 2.0, 2.0), (2, 2, 2))
-    structure = Structure(discretise(points, cells), Hooke(100.0, 0.3))
-    state = structure.initial_state(np.zeros((len(cells), 8, 0)))
-    low = [np.flatnonzero(points[:, i] < 1e-9) for i in range(3)]
-    held = prescribe(len(points), (low[0], "x", 0.0), (low[1], "y", 0.0), (low[2], "z", 0.0)).ravel()
-    force = np.zeros(structure.size)
-    force[-1] = -force_n
-    load = replace(structure.free_load(state), fixed=~np.isnan(held), value=np.nan_to_num(held), force=force)
-    return structure, state, load
-
-
 TIGHT = NewtonSettings(residual_tolerance=1e-8, minimum_load_n=1e-9, max_iterations=300)
 
 
 def test_where_the_solver_stalls_the_next_step_is_damped_and_then_solved_at_any_price():
-    structure, state, load = pressed(1.0)
+    structure, state, load = cornered_cube(-1.0)
     straight, odd = Odd(), Odd(stalls=2)
     found = solve_equilibrium(structure, state, load, straight, TIGHT)
     again = solve_equilibrium(structure, state, load, odd, TIGHT)
@@ -71,7 +58,7 @@ def test_where_the_solver_stalls_the_next_step_is_damped_and_then_solved_at_any_
 
 
 def test_a_residual_that_has_all_but_stopped_falling_will_do_within_the_slack():
-    structure, state, load = pressed(0.1)
+    structure, state, load = cornered_cube(-0.1)
     slow = solve_equilibrium(structure, state, load, Odd(share=0.1), TIGHT)  # each step leaves 90 %
     strict = solve_equilibrium(structure, state, load, Odd(share=0.1), replace(TIGHT, slack=1.0))
     assert 3.0 < slow.residuals_n[-1] / strict.residuals_n[-1] <= 5.0 / 0.9
@@ -79,7 +66,7 @@ def test_a_residual_that_has_all_but_stopped_falling_will_do_within_the_slack():
 
 
 def test_a_held_load_keeps_a_state_as_it_is():
-    structure, state, load = pressed(1.0)
+    structure, state, load = cornered_cube(-1.0)
     found = solve_equilibrium(structure, state, load, DirectSolver(), TIGHT)
     held = held_load(structure, found.state, replace(load, force=0.0 * load.force))
     np.testing.assert_allclose(held.force, load.force, atol=1e-7)
@@ -97,7 +84,7 @@ class Coward(DirectSolver):
 
 
 def test_a_state_that_cannot_find_its_balance_at_once_finds_it_step_by_step():
-    structure, state, load = pressed(1.0)
+    structure, state, load = cornered_cube(-1.0)
     *_, last = march(structure, state, load, load, Coward(), MarchSettings(newton=TIGHT))
     at_once = solve_equilibrium(structure, state, load, DirectSolver(), TIGHT)
     np.testing.assert_allclose(last.equilibrium.state.displacement_mm, at_once.state.displacement_mm, atol=1e-8)
@@ -128,7 +115,7 @@ class Skittish(Odd):
 
 def test_a_tangent_that_misleads_again_and_again_is_damped_for_longer():
     """By halves most steps are good; one leap from 0.02 to nothing wastes every other one."""
-    structure, state, load = pressed(0.02)
+    structure, state, load = cornered_cube(-0.02)
     skittish = Skittish(share=0.3)
     found = solve_equilibrium(structure, state, load, skittish, TIGHT)
     assert found.residuals_n[-1] < 1e-8
