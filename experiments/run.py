@@ -190,7 +190,7 @@ def _whereabouts(node: int | None, mesh: meshes.SegmentMesh) -> str:
 def study_bench(spec: StudySpec, mesh: meshes.SegmentMesh) -> Bench:
     """A study's specimen, as meshed, between the platens."""
     one = spec.specimen
-    return specimen_bench(mesh, bone_cards(one), one.treated, disc_grades(one))
+    return specimen_bench(mesh, bone_cards(one), one.treated, disc_grades(one), one.posterior is not False)
 
 
 def specimen_bench(
@@ -198,11 +198,12 @@ def specimen_bench(
     cards: Mapping[str, str] | None = None,
     level: str = "",
     grades: Mapping[str, str] | None = None,
+    posterior: bool = True,
 ) -> Bench:
     """Put a meshed specimen between the platens: its bone and, of a segment, its discs, ligaments and facets.
 
     ``cards`` as for ``materials.bone_field``; ``level`` is the treated one; ``grades`` of the discs, by name, default
-    healthy.
+    healthy; ``posterior`` as for `segment_links`.
     """
     formulation = np.full(len(mesh.cells), fem.FORMULATIONS["mean_dilatation"], dtype=np.int8)
     thin = np.array([name.rpartition(".")[2] in BENDING for name in mesh.region_names])
@@ -218,7 +219,7 @@ def specimen_bench(
         cards=cards,
         others=disc_blocks(mesh, grades or {}),
     )
-    return mount(mesh, field, formulation, level, segment_links(mesh))
+    return mount(mesh, field, formulation, level, segment_links(mesh, posterior))
 
 
 def _check_volumes(spec: StudySpec, bench: Bench) -> None:

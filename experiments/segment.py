@@ -17,6 +17,9 @@ from .tables import HINGED
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
+ALONG_BODIES = ("ALL", "PLL")
+"""Ligaments that stay where the posterior elements are cut off: the arches bear all others, and the facets."""
+
 TISSUE_GRADE = {"healthy": 1, "mild": 3, "moderate": 4, "severe": 5}
 """Grade of a disc -> that of its tissues; the pairs have one height (card ``disc-degeneration``, ``meshes.GRADES``)."""
 
@@ -87,18 +90,20 @@ class _Points:
         return fem.point_weights(self.ids, self.weights, len(self.mesh.points_mm))
 
 
-def segment_links(mesh: meshes.SegmentMesh) -> fem.Links | None:
+def segment_links(mesh: meshes.SegmentMesh, posterior: bool = True) -> fem.Links | None:
     """Ligaments, facet stops and the follower's cable of a segment; None for a vertebra alone.
 
     In the shape that was meshed ligaments bear nothing, and are as slack as their cards say; facets have the gap of
-    theirs. The cable runs from platen to
+    theirs. Without ``posterior`` parts the ligaments along the bodies are left. The cable runs from platen to
     platen through the middles of the bodies.
     """
     if not mesh.links:
         return None
     points = _Points(mesh)
-    springs = _springs(points, [link for link in mesh.links if link.normal is None])
-    stops = _stops(points, [link for link in mesh.links if link.normal is not None])
+    kept = [link for link in mesh.links if posterior or link.name in ALONG_BODIES]
+    springs = _springs(points, [link for link in kept if link.normal is None])
+    facets = [link for link in kept if link.normal is not None]
+    stops = _stops(points, facets) if facets else None
     path = np.array([points.carried(ids, at) for ids, at in _follower_points(mesh)])
     return fem.Links(points.matrix(), springs, stops, fem.Cables((FOLLOWER,), (path,)))
 

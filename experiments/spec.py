@@ -460,8 +460,6 @@ def _check_same(written: tuple[Stage, ...], expanded: tuple[Stage, ...]) -> None
 def _check_supported(spec: StudySpec, place: toml_text.Place) -> None:
     """Refuse what the study file can already say but the bench cannot do yet; and scans that do not exist."""
     specimen = spec.specimen
-    if specimen.posterior:
-        raise StudyError(f"{place(('specimen', 'posterior'))}: posterior = true is not supported yet; remove it")
     _check_constants(spec, place)
     for key in ("scan", "labels"):
         value = getattr(specimen, key)

@@ -12,7 +12,7 @@ from kyphos.experiments.load_cases import named_case
 
 LEVELS = tuple(f"T{n}" for n in range(1, 13)) + tuple(f"L{n}" for n in range(1, 6))
 SEGMENT_LEVELS = LEVELS[LEVELS.index("T11") :]
-_OF_SEGMENTS = ("level_vbmd_mg_per_cc", "disc_grade", "lordosis_deg", "discs", "spine")
+_OF_SEGMENTS = ("level_vbmd_mg_per_cc", "disc_grade", "lordosis_deg", "discs", "spine", "posterior")
 _OF_NEIGHBOURS = ("density_cv", "sex")  # of a segment whose treated level is from a CT
 SAMPLES = ("verse004_L2",)
 DEFAULT_VBMD_MG_PER_CC = 80.0
@@ -161,7 +161,10 @@ class Specimen(Table):
     spine: Spine | None = Field(
         default=None, description="bodies of a segment are those of a real spine, where they stood; density as usual"
     )
-    posterior: Annotated[bool, Strict()] = Field(default=False, description="with posterior elements and ligaments")
+    posterior: Annotated[bool, Strict()] | None = Field(
+        default=None,
+        description="facets and ligaments of a segment's arches; false: excised, ALL and PLL stay; default true",
+    )
     dimensions: Dimensions | None = Field(
         default=None, description="sizes of the treated level that differ from its defaults"
     )
@@ -202,7 +205,7 @@ class Specimen(Table):
         if "treated" not in filled and isinstance(levels, list | tuple) and len(levels) == 1:
             filled["treated"] = str(levels[0])
         if isinstance(levels, list | tuple) and len(levels) > 1:
-            filled = {"disc_grade": "healthy", **filled}
+            filled = {"posterior": True, "disc_grade": "healthy", **filled}
         scanned = filled.get("scan") is not None
         if not scanned or (isinstance(levels, list | tuple) and len(levels) > 1):
             filled = {"density_cv": 0.2, "sex": "female", **filled}

@@ -125,6 +125,23 @@ def test_pure_moments_reach_the_lower_pot_and_turn_the_upper_one(work, moment, a
     assert np.sign(degrees) == np.sign(getattr(asked, name.replace("_deg", "_nm")))
 
 
+@pytest.fixture(scope="module")
+def without_arches() -> BodyWork:
+    return BodyWork(read_study("kyphoplasty-pmma-L1", (*PAIR, "specimen.posterior=false")))
+
+
+@pytest.mark.parametrize(
+    ("moment", "least"), [("flexion", 1.3), ("extension", 1.1), ("rotation", 1.1), ("bending", 1.0)]
+)
+def test_without_posterior_elements_a_joint_turns_further(work, without_arches, moment, least):
+    """Ligaments of the arches hold flexion, facets extension and rotation; bending is the disc's."""
+    ((name, value),) = named_cases()[moment].values.items()
+    asked = LoadCase(**{name: 0.4 * value})
+    ((_, whole),) = _loaded(work._bench, asked, work._controls)[1].items()
+    ((_, cut),) = _loaded(without_arches._bench, asked, work._controls)[1].items()
+    assert cut / whole > least
+
+
 def test_the_muscle_balances_the_weight_as_a_beam_would(balanced):
     """By hand: 260 N on 30 mm, held on 50 mm: 156 N; the disc bears the sum of all."""
     bench, told = balanced

@@ -242,7 +242,10 @@ REFUSED = {
         "remove tilt_deg",
     ),
     "neighbours without a load": (f'{PAIR}[[stage]]\nkind = "test"\nrecord = ["adjacent"]', "adjacent_n is needed"),
-    "posterior": ("[specimen]\nposterior = true", ":2: posterior = true is not supported yet"),
+    "posterior parts of a vertebra alone": (
+        "[specimen]\nposterior = true",
+        "posterior is for a segment of several levels",
+    ),
     "scan without labels": ('[specimen]\nscan = "a.nii.gz"', "given without labels"),
     "labels without scan": ('[specimen]\nlabels = "a.nii.gz"', "given without scan"),
     "missing scan": ('[specimen]\nscan = "a.nii"\nlabels = "b.nii"', ":2: scan: no such file"),
