@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from functools import cache, partial
+from functools import cache
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -39,7 +39,11 @@ _MOST_THREADS = 4  # of a factorisation: more bring little
 rslab.set_log_level("error")  # what it warns of comes back as an error of ours
 
 _ROUGH = 1e-3  # of a goal: what GMRES says of its progress is true to more digits than that, in single precision too
-_FURTHER = 0.7  # where the two measures of GMRES disagree, one falls more or less as the other
+_FINEST = 1e3  # machine epsilons: to where the basis of GMRES is believed
+_FURTHER = (
+    0.7,
+    0.1,
+)  # where the measures of GMRES disagree, one falls more or less as the other; steps of a decade at most
 
 SYMMETRY_TOLERANCE = 1e-12
 SINGULAR_GROWTH = 1e13
@@ -149,6 +153,34 @@ class Goal(NamedTuple):
         """The residual that will do after so many iterations."""
         return self.rtol if iterations < self.usual_iterations else max(self.rtol, self.enough)
 
+    def after(self, iterations: int) -> Goal:
+        """The same, seen from there."""
+        left = self.max_iterations - iterations, self.usual_iterations - iterations
+        return Goal(self.rtol, left[0], self.enough, left[1])
+
+
+class Aim(NamedTuple):
+    """What a cycle of GMRES starts from, relative to the right-hand side, and the goal seen from there.
+
+    Of ``x`` (n,) the ``residual`` |b - A x| and the ``gap`` |M (b - A x)| / |M b|; |b| is one.
+    """
+
+    matrix: Operator | SparseMatrix
+    rhs: Floats
+    x: Floats
+    residual: float
+    gap: float
+    goal: Goal
+
+    def share(self, iterations: int) -> float:
+        """Of the gap, what may be left after so many iterations; half of that where the residual must follow."""
+        rtol = self.goal.at(iterations)
+        return min(rtol / self.gap, 0.5 * rtol / self.residual) if self.residual > rtol else rtol / self.gap
+
+    def left(self, step: Floats) -> Floats:
+        """(n,) residual of ``x`` and a step."""
+        return self.rhs - self.matrix @ (self.x + step)
+
 
 def gmres(
     matrix: Operator | SparseMatrix,
@@ -164,8 +196,9 @@ def gmres(
     Two measures must reach the goal: the residual r relative to the right-hand side b, and the correction M r
     that the preconditioner M makes of it, relative to M b. The second estimates the error of x itself, which the first
     hides wherever stiff parts, with their large forces, stand beside soft ones; GMRES minimises it. Where its estimate
-    says 'done' and the first measure disagrees, it goes on in the same basis while the goal is rough; else the basis is
-    rebuilt, and a cycle that gains less than half ends the attempt. Of a rough goal the estimate is the second measure.
+    says 'done' and the first measure disagrees, it goes on in the same basis if the goal is rough and that measure has
+    fallen; else the basis is rebuilt, and a cycle that gains less than half ends the attempt. Where the goal is rough,
+    the estimate is taken for the second measure.
 
     Parameters
     ----------
@@ -183,83 +216,54 @@ def gmres(
         (n,) where to begin; from zero by default.
     """
     both = product or (lambda v: precondition(matrix @ v))
-    size = float(np.linalg.norm(rhs))
-    x = np.zeros_like(rhs)
+    size, x = float(np.linalg.norm(rhs)), np.zeros_like(rhs)
     if size == 0.0:
         return KrylovResult(x, 0, 0.0)
-    correction = precondition(rhs / size)
+    left = unit = rhs / size
+    correction = precondition(unit)
     scale, residual, gap, done = float(np.linalg.norm(correction)), 1.0, 1.0, 0
     if start is not None and scale > 0.0:
-        x, left = start, (rhs - matrix @ start) / size
+        x = start / size
+        left = unit - matrix @ x
         correction, residual = precondition(left), float(np.linalg.norm(left))
         gap = float(np.linalg.norm(correction)) / scale
     while max(residual, gap) > goal.at(done) and done < goal.max_iterations and np.isfinite(scale) and scale > 0.0:
-        reached = partial(_reached, matrix, rhs, x, size, goal, done)
-        step, count, estimate = _gmres_cycle(both, correction, _of_cycle(goal, residual, gap, done), precision, reached)
+        aim = Aim(matrix, unit, x, residual, gap, goal.after(done))
+        step, count, estimate = _gmres_cycle(both, correction, aim, precision)
         done += count
-        trial = x + size * step
-        left = (rhs - matrix @ trial) / size
+        left = aim.left(step)
         residual_now, gap_now = float(np.linalg.norm(left)), gap * estimate
         if max(residual_now, gap_now, _ROUGH) <= goal.at(done):
-            return KrylovResult(trial, done, max(residual_now, gap_now))
+            return KrylovResult(size * (x + step), done, max(residual_now, gap_now))
         correction = precondition(left)
         gap_now = float(np.linalg.norm(correction)) / scale
         better = min(residual_now / residual, gap_now / gap)
         if not better < 1.0:  # also NaN
             break
-        x, residual, gap = trial, residual_now, gap_now
+        x, residual, gap = x + step, residual_now, gap_now
         if better > 0.5:
             break
-    return KrylovResult(x, done, max(residual, gap))
-
-
-def _of_cycle(goal: Goal, residual: float, gap: float, done: int) -> Goal:
-    """The goal of a cycle that starts from these two measures, relative to its own start."""
-
-    def share(rtol: float) -> float:
-        return min(rtol / gap, 0.5 * rtol / residual) if residual > rtol else rtol / gap
-
-    left = goal.max_iterations - done, goal.usual_iterations - done
-    return Goal(share(goal.rtol), left[0], share(goal.enough), left[1])
-
-
-def _reached(
-    matrix: Operator | SparseMatrix,
-    rhs: Floats,
-    x: Floats,
-    size: float,
-    goal: Goal,
-    done: int,
-    step: Floats,
-    count: int,
-) -> float:
-    """Wanted residual over that of ``x`` and a ``step`` that took ``count`` iterations after the ``done`` ones."""
-    residual = float(np.linalg.norm(rhs - matrix @ (x + size * step))) / size
-    return goal.at(done + count) / residual if residual > 0.0 else np.inf
+    return KrylovResult(size * x, done, max(residual, gap))
 
 
 def _gmres_cycle(
-    product: Callable[[Floats], Floats],
-    start: Floats,
-    goal: Goal,
-    precision: Precision,
-    reached: Callable[[Floats, int], float],
+    product: Callable[[Floats], Floats], start: Floats, aim: Aim, precision: Precision
 ) -> tuple[Floats, int, float]:
     """One unrestarted run for the preconditioned residual ``start``.
 
-    The correction (n,), the iterations spent, and the share of ``start`` that should be left. The goal is lowered while
-    it is rough and what is ``reached`` by then, of another measure, falls short.
+    The correction (n,), the iterations spent, and the share of ``start`` that should be left. While the goal is rough,
+    a residual that has fallen and is still too large lowers that share.
     """
 
     def step() -> Floats:
         return norm * np.asarray(y.astype(precision) @ basis[: y.size], dtype=np.float64)
 
-    limit, finest = goal.max_iterations, 1e3 * float(np.finfo(precision).eps)
-    norm = float(np.linalg.norm(start))
+    goal, finest, norm = aim.goal, _FINEST * float(np.finfo(precision).eps), float(np.linalg.norm(start))
+    limit = goal.max_iterations
     basis: Any = np.empty((limit + 1, start.size), dtype=precision)  # of either precision
     hessenberg = np.zeros((limit + 1, limit))
     basis[0] = start / norm
-    y, error, lower = np.zeros(0), 1.0, 1.0
+    y, error, lower, residual = np.zeros(0), 1.0, 1.0, aim.residual
     for j in range(limit):
         w: Any = product(basis[j]).astype(precision, copy=False)
         seen = basis[: j + 1]
@@ -277,11 +281,13 @@ def _gmres_cycle(
         y, error = _least_squares(hessenberg[: j + 2, : j + 1])
         if length <= 1e-14 * float(np.linalg.norm(hessenberg[:, j])):
             break
-        if error <= lower * goal.at(j + 1):
-            if error <= finest or not (share := reached(step(), j + 1)) < 1.0:
+        if error <= lower * aim.share(j + 1):
+            before, residual = residual, float(np.linalg.norm(aim.left(step()))) if goal.rtol >= _ROUGH else 0.0
+            if error <= finest or not goal.at(j + 1) < residual < before:
                 break
-            lower = _FURTHER * share * error / goal.at(j + 1)
-        if _too_slow(j + 1, error, goal.at(limit), limit):
+            further = max(_FURTHER[0] * goal.at(j + 1) / residual, _FURTHER[1])
+            lower = max(further * error, finest) / aim.share(j + 1)
+        if _too_slow(j + 1, error, lower * aim.share(limit), limit):
             break
         basis[j + 1] = w / length
     return step(), j + 1, error

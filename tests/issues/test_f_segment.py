@@ -180,7 +180,7 @@ COMPARED = [
 @pytest.mark.validation
 @pytest.mark.parametrize(("run_of", "place"), COMPARED)
 def test_a_softer_nucleus_does_not_count_as_retained_height(usual, request, run_of, place):
-    """The whole chain under the same forces: retention moves by less than 2 % of its value."""
+    """Cycled by the same forces, the treated body keeps its height within 2 % of what it kept over the usual nucleus."""
     found, soft = outcomes(usual), outcomes(request.getfixturevalue(run_of))
     assert found != soft
     assert soft[f"retention_{place}"] == pytest.approx(found[f"retention_{place}"], rel=0.02)
@@ -195,6 +195,8 @@ def test_no_solve_of_a_segment_is_a_hard_one(request, run_of):
 
 @pytest.mark.validation
 def test_the_disc_feels_its_softer_nucleus(usual, soft_in_shear, soft_in_volume):
+    """One that shears easily leaves more to the fluid, one that gives way in volume less."""
     pressure = "disc_T12_L1_pressure_cycled_mpa"
-    before, *after = (outcomes(folder)[pressure] for folder in (usual, soft_in_shear, soft_in_volume))
-    assert all(abs(value / before - 1.0) > 0.005 for value in after)
+    before, shear, volume = (outcomes(folder)[pressure] for folder in (usual, soft_in_shear, soft_in_volume))
+    assert shear > 1.01 * before
+    assert 0.96 * before < volume < 0.99 * before

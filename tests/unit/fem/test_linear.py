@@ -272,20 +272,51 @@ def test_gmres_goes_on_from_where_it_was():
     np.testing.assert_array_equal(again.x, rest.x)
 
 
-@pytest.mark.parametrize("precision", [np.float64, np.float32])
-def test_gmres_goes_on_in_one_basis_where_its_measures_disagree(monkeypatch, precision):
+def disagreeing(seed: int):
     """Soft and stiff parts, a load on the soft one alone: of an error that hardly counts the residual is large."""
-    random, n = np.random.default_rng(3), 60
+    random, n = np.random.default_rng(seed), 60
     turn = np.linalg.qr(random.normal(size=(n, n)))[0]
     part = turn @ np.diag(np.geomspace(1.0, 30.0, n)) @ turn.T
     coupling = 0.3 * random.normal(size=(n, n))
     matrix = sp.csr_array(np.block([[part, coupling], [coupling.T, 1e5 * part]]))
-    rhs = np.concatenate([random.normal(size=n), np.zeros(n)])
     inverse = np.repeat([0.2, 2e-6], n)
-    module, cycles = importlib.import_module("kyphos.fem.linear"), []
+    return matrix, np.concatenate([random.normal(size=n), np.zeros(n)]), lambda v: inverse * v
+
+
+@pytest.fixture
+def cycles(monkeypatch):
+    """What every cycle of GMRES from now on comes to: its step, iterations, and estimate."""
+    module, told = importlib.import_module("kyphos.fem.linear"), []
     one = module._gmres_cycle
-    monkeypatch.setattr(module, "_gmres_cycle", lambda *given: cycles.append(one(*given)) or cycles[-1])
-    found = gmres(matrix, rhs, lambda v: inverse * v, Goal(0.03, 100), precision=precision)
+    monkeypatch.setattr(module, "_gmres_cycle", lambda *given: told.append(one(*given)) or told[-1])
+    return told
+
+
+@pytest.mark.parametrize("precision", [np.float64, np.float32])
+@pytest.mark.parametrize("seed", [2, 3, 4])
+def test_gmres_goes_on_in_one_basis_while_the_residual_falls(cycles, seed, precision):
+    """A new basis for every disagreement took 17 or 18 iterations; the estimate alone says 'done' after 12."""
+    matrix, rhs, inverse = disagreeing(seed)
+    found = gmres(matrix, rhs, inverse, Goal(0.03, 100), precision=precision)
     assert relative_residual(matrix, found.x, rhs) <= 0.03
-    (cycle,) = cycles
-    assert cycle[2] < 0.01  # the estimate alone had long been satisfied
+    ((_, iterations, estimate),) = cycles
+    assert found.iterations == iterations <= 16
+    assert estimate < 0.3 * 0.5 * 0.03
+
+
+@pytest.mark.parametrize("seed", [0, 1, 5])
+def test_gmres_takes_a_new_basis_where_the_residual_rises(cycles, seed):
+    matrix, rhs, inverse = disagreeing(seed)
+    found = gmres(matrix, rhs, inverse, Goal(0.03, 100), precision=np.float32)
+    assert relative_residual(matrix, found.x, rhs) <= 0.03
+    assert len(cycles) > 1
+    assert found.iterations <= 40
+
+
+def test_a_fine_goal_has_a_new_basis_for_every_disagreement(cycles):
+    """There a new basis also mends what rounding has done to the old one."""
+    matrix, rhs, inverse = disagreeing(3)
+    found = gmres(matrix, rhs, inverse, Goal(5e-4, 200))
+    assert relative_residual(matrix, found.x, rhs) <= 5e-4
+    assert len(cycles) > 1
+    assert cycles[0][2] > 0.01 * 5e-4
