@@ -180,7 +180,7 @@ COMPARED = [
 @pytest.mark.validation
 @pytest.mark.parametrize(("run_of", "place"), COMPARED)
 def test_a_softer_nucleus_does_not_count_as_retained_height(usual, request, run_of, place):
-    """Cycled by the same forces, the treated body keeps its height within 2 % of what it kept over the usual nucleus."""
+    """Cycled by the same forces over it, the treated body keeps what it kept over the usual one, within 2 %."""
     found, soft = outcomes(usual), outcomes(request.getfixturevalue(run_of))
     assert found != soft
     assert soft[f"retention_{place}"] == pytest.approx(found[f"retention_{place}"], rel=0.02)
