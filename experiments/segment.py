@@ -94,8 +94,8 @@ def segment_links(mesh: meshes.SegmentMesh, posterior: bool = True) -> fem.Links
     """Ligaments, facet stops and the follower's cable of a segment; None for a vertebra alone.
 
     In the shape that was meshed ligaments bear nothing, and are as slack as their cards say; facets have the gap of
-    theirs. Without ``posterior`` parts the ligaments along the bodies are left. The cable runs from platen to
-    platen through the middles of the bodies.
+    theirs. Without ``posterior`` parts the ligaments along the bodies are left. The cable runs from platen to platen
+    through the middles of the bodies.
     """
     if not mesh.links:
         return None

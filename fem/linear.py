@@ -219,7 +219,7 @@ def gmres(
     size, x = float(np.linalg.norm(rhs)), np.zeros_like(rhs)
     if size == 0.0:
         return KrylovResult(x, 0, 0.0)
-    left = unit = rhs / size
+    unit = rhs / size
     correction = precondition(unit)
     scale, residual, gap, done = float(np.linalg.norm(correction)), 1.0, 1.0, 0
     if start is not None and scale > 0.0:

@@ -94,6 +94,10 @@ def test_without_posterior_elements_the_ligaments_along_the_bodies_stay(work):
     np.testing.assert_array_equal(links.springs.rest_length_mm, whole.springs.rest_length_mm[:2])
 
 
+def test_a_vertebra_alone_may_say_that_it_has_no_posterior_parts():
+    assert read_study("kyphoplasty-pmma-L1", ["specimen.posterior=false"]).specimen.posterior is False
+
+
 def test_the_treated_body_is_the_one_that_is_named(work):
     assert work._bench.body.level == "L1"
     assert work._bench.neighbours == ("T12",)

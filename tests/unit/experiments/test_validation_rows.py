@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kyphos.errors import DataError
@@ -80,14 +81,12 @@ def test_derived_ratios_follow_from_their_evidence(derived, over):
     assert row.published == pytest.approx(top / bottom, rel=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("pooled", "series"), [("luo-stiffness", {"C05": 19, "C33": 30}), ("luo-bending", {"C06": 19, "C34": 30})]
-)
-def test_two_series_are_pooled_by_their_numbers_of_specimens(pooled, series):
+@pytest.mark.parametrize("pooled", ["luo-stiffness", "luo-bending"])
+def test_two_series_are_pooled_by_their_numbers_of_specimens(pooled):
     (row,) = find_rows(pooled)
-    assert row.evidence == tuple(series)
-    total = sum(count * read_evidence()[id].number() for id, count in series.items())
-    assert row.published == pytest.approx(total / sum(series.values()), abs=0.05)
+    changes = [read_evidence()[id].number() for id in row.evidence]
+    counts = [int(read_evidence()[id].condition.split()[0]) for id in ("C05", "C33")]  # C06 and C34 are of the same
+    assert row.published == pytest.approx(np.average(changes, weights=counts), abs=0.05)
 
 
 @pytest.mark.parametrize(("name", "load"), [("haddock-life-low", 0.0026), ("haddock-life-middle", 0.0043)])
