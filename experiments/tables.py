@@ -280,9 +280,8 @@ def _check_levels(levels: tuple[str, ...], treated: str) -> None:
 def _check_segment(specimen: Specimen) -> None:
     """Keys of a segment, and what it cannot be."""
     if not specimen.is_segment:
-        given = [
-            key for key in _OF_SEGMENTS if getattr(specimen, key) not in (None, False)
-        ]  # it has no posterior parts
+        # that a vertebra alone has no posterior parts may be said
+        given = [key for key in _OF_SEGMENTS if getattr(specimen, key) not in (None, False)]
         if given:
             raise ValueError(f"{given[0]} is for a segment of several levels; remove it, or add levels")
         return
