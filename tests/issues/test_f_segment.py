@@ -80,7 +80,7 @@ def without_segments(monkeypatch):
     for place, name in ((meshes, "segment_mesh"), (meshes, "specimen_mesh"), (segment, "_annulus")):
         monkeypatch.setattr(place, name, refused)
     monkeypatch.setattr(run, "disc_blocks", lambda *_: [])
-    monkeypatch.setattr(run, "segment_links", lambda _: None)
+    monkeypatch.setattr(run, "segment_links", lambda *_: None)
     monkeypatch.setattr(run, "boundary_condition", refused)
     monkeypatch.setattr(fem.Structure, "tough_cells", lambda *_: np.zeros(0, dtype=np.int64))
     monkeypatch.setattr(fem.Structure, "_believed", lambda _self, _state, stress: stress)
