@@ -40,10 +40,8 @@ rslab.set_log_level("error")  # what it warns of comes back as an error of ours
 
 _ROUGH = 1e-3  # of a goal: what GMRES says of its progress is true to more digits than that, in single precision too
 _FINEST = 1e3  # machine epsilons: to where the basis of GMRES is believed
-_FURTHER = (
-    0.7,
-    0.1,
-)  # where the measures of GMRES disagree, one falls more or less as the other; steps of a decade at most
+_FURTHER = 0.7  # where the measures of GMRES disagree, one falls more or less as the other
+_AT_ONCE = 0.1  # share to which the goal of a cycle is lowered at most, before the residual is looked at again
 
 SYMMETRY_TOLERANCE = 1e-12
 SINGULAR_GROWTH = 1e13
@@ -282,10 +280,10 @@ def _gmres_cycle(
         if length <= 1e-14 * float(np.linalg.norm(hessenberg[:, j])):
             break
         if error <= lower * aim.share(j + 1):
-            before, residual = residual, float(np.linalg.norm(aim.left(step()))) if goal.rtol >= _ROUGH else 0.0
-            if error <= finest or not goal.at(j + 1) < residual < before:
+            last, residual = residual, float(np.linalg.norm(aim.left(step()))) if goal.rtol >= _ROUGH else 0.0
+            if error <= finest or not goal.at(j + 1) < residual < last:
                 break
-            further = max(_FURTHER[0] * goal.at(j + 1) / residual, _FURTHER[1])
+            further = max(_FURTHER * goal.at(j + 1) / residual, _AT_ONCE)
             lower = max(further * error, finest) / aim.share(j + 1)
         if _too_slow(j + 1, error, lower * aim.share(limit), limit):
             break
