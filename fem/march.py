@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kyphos.errors import ConvergenceError
 
@@ -12,6 +12,7 @@ from .newton import Array, Equilibrium, NewtonSettings, held_load, solve_equilib
 from .structure import Evaluation, Load, State, Structure
 
 _MOST_STOPS = 3  # places of one march where the load stands still
+_REST_ITERATIONS, _REST_PATIENCE = 80, 40  # there: a body that snaps finds its next balance late
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,7 @@ def _rested(
     told: ConvergenceError,
 ) -> State:
     """The state once its load has stood still; what is to be ``told`` is raised if it does not stand."""
+    settings = replace(settings, max_iterations=_REST_ITERATIONS, patience=_REST_PATIENCE)
     try:
         return solve_equilibrium(structure, state, load, solver, settings).state
     except ConvergenceError as error:

@@ -25,8 +25,7 @@ from .system import BorderedMatrix, System, build_system, tied_matrix
 
 Array = NDArray[np.float64]
 
-_PATIENCE = 14  # iterations that may pass without halving the residual
-_LITTLE_PATIENCE = 4  # the same where the residual is within the slack
+_LITTLE_PATIENCE = 4  # iterations that may pass without halving a residual within the slack
 _SHARES = (1.0, 0.5, 0.25, 0.1)  # of a step that are tried before damping
 _SMALL = 0.5  # smaller shares are tried only while cells invert
 _CREEPING = 0.1  # of a step: where the residual turns before that, as cracks close, damping goes on and shares do not
@@ -52,6 +51,8 @@ class NewtonSettings:
         The load counts as at least this, so that an unloaded state has a tolerance too.
     max_iterations
         Newton iterations before the step is given up; twice as many with those that are rejected.
+    patience
+        Iterations that may pass without halving the residual.
     linear_tolerance
         Accuracy of each linear solution, relative (see `linear.gmres`).
     loosest_linear_tolerance
@@ -62,6 +63,7 @@ class NewtonSettings:
     slack: float = 5.0
     minimum_load_n: float = 10.0
     max_iterations: int = 20
+    patience: int = 14
     linear_tolerance: float = 3e-2
     loosest_linear_tolerance: float = 0.3
 
@@ -226,7 +228,7 @@ def solve_equilibrium(
         slack = problem.settings.slack if _stagnant(record, _LITTLE_PATIENCE) else 1.0
         if problem.balanced(trial, slack):
             return _accepted(problem, trial, record)
-        if len(record) == problem.settings.max_iterations or _stagnant(record, _PATIENCE):
+        if len(record) == problem.settings.max_iterations or _stagnant(record, problem.settings.patience):
             break
     advice = "Try smaller steps (solver.min_step), more iterations or a finer mesh there."
     raise _failed(structure, trial, record, advice)

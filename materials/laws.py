@@ -604,7 +604,9 @@ Damage: D = min(cap, D_max (1 - exp(-a kappa)) + D_f), of the modulus as packed:
     An open-cell foam is as stiff as the square of its density (Gibson & Ashby 1982, Proc R Soc A 382:43).
 Gaping: along an axis in tension C0 of crushed bone is that of uniaxial stiffness t E_i, t = 1 - (1 - t_c)
     (1 - exp(-a kappa0)): what crushing has broken parts without a memory of it, and bears again once it touches
-    (crack closure, as Mazars & Pijaudier-Cabot 1989, J Eng Mech 115:345). Convex: the tangent stays symmetric.
+    (crack closure, as Mazars & Pijaudier-Cabot 1989, J Eng Mech 115:345). P_ii is that over the square of t, with a
+    share t_s of its own in place of t_c: of the strength along that axis so much is left. Convex: the tangent stays
+    symmetric.
 Springback: of each crush increment a share chi goes into three elements of the Kelvin chain, a third each, whose
     compliance grows by a third of chi kappa (1 - D) E1/Y each: in equilibrium under the crushing stress, and coming
     back over 1.6 to 160 tau once unloaded.
@@ -638,6 +640,7 @@ Fatigue: dD_f/dN = 1/(N_f (k + 1)(1 - D_f)^k), N_f = C s_p^-b, s_p^b the mean of
         Parameter("fatigue_damage_exponent", "1", 0.0, 20.0, "k"),
         Parameter("springback_share", "1", 0.0, 0.9, "share of the crush strain that comes back in time once unloaded"),
         Parameter("tension_share", "1", 1e-3, 1.0, "share of its stiffness that crushed bone keeps in tension"),
+        Parameter("tension_strength_share", "1", 1e-3, 1.0, "share of its strength that crushed bone keeps in tension"),
         Parameter("packing_exponent", "1", 0.0, 4.0, "q, of the modulus over the density as packed"),
     ),
     state=(

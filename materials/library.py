@@ -70,6 +70,7 @@ _BONE_UNITS = {
     "fatigue_damage_exponent": "1",
     "springback_share": "1",
     "tension_share": "1",
+    "tension_strength_share": "1",
     "packing_exponent": "1",
 }
 _PLASTIC_BONE_UNITS = {"poisson_ratio": "1", "density_floor_g_per_cc": "g/cm3"}

@@ -4,7 +4,7 @@ Everything is divided by the axial modulus E1, so stresses are strains here. Wit
 s_hat = sigma/((1-D) E1) and n = P s_hat/s, s = sqrt(s_hat' P s_hat), every inelastic strain increment is a
 multiple of n: plasticity and irrecoverable creep by their multipliers, the Kelvin chain by its compliance
 A s. So s_hat = (S0 + y P)^-1 e_trial with one unknown y >= A, and (y - A) s is the sum of the multipliers.
-Along an axis in tension S0 of crushed bone has more on its diagonal: its struts part there, and touch again.
+Along an axis in tension S0 and P of crushed bone have more on their diagonals: its struts part there, and touch again.
 
 Within a step nothing lowers the strength Y: damage, densification and creep are taken at the end of the step,
 softening from the history that was committed before it (in the spirit of IMPL-EX: Oliver, Huespe & Cante 2008,
@@ -93,6 +93,7 @@ class Bone(NamedTuple):
     fatigue_damage_exponent: float
     springback_share: float
     tension_share: float
+    tension_strength_share: float
     packing_exponent: float
 
 
@@ -109,6 +110,7 @@ class Element(NamedTuple):
 
 Chain = tuple[Element, Element, Element, Element, Element]
 Axes = tuple[float, float, float]
+Blocks = tuple[Block, Block, Vector]
 
 
 class Step(NamedTuple):
@@ -116,7 +118,7 @@ class Step(NamedTuple):
 
     `soft` is Y/E1 there without what packing adds, `load` turns the stress s into that relative to the strength,
     `crushed` is the compliance that springs back, `chain` the sum A of the Kelvin elements' compliances over what the
-    step's time lets act, `gaping` what S0 gets on its diagonal along an axis in tension,
+    step's time lets act, `gaping` what S0 gets on its diagonal along an axis in tension and `parting` what P does,
     `packed` how much stiffer packing has made it.
     """
 
@@ -130,12 +132,13 @@ class Step(NamedTuple):
     soft: float
     load: float
     gaping: Axes
+    parting: Axes
     packed: float
 
 
 class Point(NamedTuple):
     """For one y: M^-1 = (S0 + y P)^-1, opened in tension, effective stress, P times it, its norm s, w = M^-1 n,
-    b = n'w.
+    b = n'w, and P (1,1,1,0,0,0).
     """
 
     y: float
@@ -145,6 +148,7 @@ class Point(NamedTuple):
     s: float
     w: Vector
     b: float
+    volumetric: Vector
 
 
 class Yield(NamedTuple):
@@ -185,8 +189,14 @@ def _load_bone(c: np.ndarray) -> Bone:
     """Constants of one cell from place 18 on."""
     return Bone(
         c[18], c[19], c[20], c[21], c[22], c[23], c[24], c[25], c[26],
-        c[27], c[28], c[29], c[30], c[31], c[32], c[33], c[34], c[35], c[36], c[37],
+        c[27], c[28], c[29], c[30], c[31], c[32], c[33], c[34], c[35], c[36], c[37], c[38],
     )  # fmt: skip
+
+
+@njit(**OPTIONS)
+def _axes_sum(a: Axes, factor: float, b: Axes) -> Axes:
+    """a + factor b."""
+    return (a[0] + factor * b[0], a[1] + factor * b[1], a[2] + factor * b[2])
 
 
 @njit(**OPTIONS)
@@ -200,28 +210,34 @@ def _opened(gaping: Axes, stress: Vector) -> Axes:
 
 
 @njit(**OPTIONS)
-def _point(y: float, e: Vector, compliance: Block, surface: Block, gaping: Axes) -> Point:
+def _point(y: float, e: Vector, blocks: Blocks, step: Step) -> Point:
     """The state at y. Which axes are in tension is found by trying again until none changes: the energy is convex,
     and nothing off the diagonal is positive, so that what a round closes stays closed.
     """
+    compliance, surface, volumetric = blocks
     closed = block_sum(compliance, y, surface)
+    wide = _axes_sum(step.gaping, y, step.parting)
     inverse = block_inverse(closed)
     stress = block_times(inverse, e)
-    opened = _opened(gaping, stress)
+    opened = _opened(wide, stress)
     for _ in range(_ROUNDS):
         if opened == _SHUT:
             break
         inverse = block_inverse(widened(closed, opened))
         stress = block_times(inverse, e)
-        tried, opened = opened, _opened(gaping, stress)
+        tried, opened = opened, _opened(wide, stress)
         if tried == opened:
             break
+    if opened != _SHUT:
+        parted = _opened(step.parting, stress)
+        surface = widened(surface, parted)
+        volumetric = vector_sum(volumetric, 1.0, (parted[0], parted[1], parted[2], 0.0, 0.0, 0.0))
     flow = block_times(surface, stress)
     s = np.sqrt(max(dot(stress, flow), 0.0))
     if s < 1e-150:  # n is undefined and not needed: all its factors vanish
-        return Point(y, inverse, stress, flow, 0.0, scaled(0.0, flow), 0.0)
+        return Point(y, inverse, stress, flow, 0.0, scaled(0.0, flow), 0.0, volumetric)
     w = scaled(1.0 / s, block_times(inverse, flow))
-    return Point(y, inverse, stress, flow, s, w, dot(flow, w) / s)
+    return Point(y, inverse, stress, flow, s, w, dot(flow, w) / s, volumetric)
 
 
 @njit(**OPTIONS)
@@ -309,13 +325,11 @@ def _energy(point: Point, e: Vector) -> float:
 
 
 @njit(**OPTIONS)
-def _solve_creep(
-    bone: Bone, step: Step, e: Vector, compliance: Block, surface: Block
-) -> tuple[bool, Point, float, float, float]:
+def _solve_creep(bone: Bone, step: Step, e: Vector, blocks: Blocks) -> tuple[bool, Point, float, float, float]:
     """The state without plastic flow: y - A = (creep multiplier)/s. Returns found, point and `_creep`."""
     root = Root(step.chain, step.chain, np.inf, False)
     for _ in range(_ITERATIONS):
-        point = _point(root.y, e, compliance, surface, step.gaping)
+        point = _point(root.y, e, blocks, step)
         primary, secondary, rate = _creep(bone, step, point.s, step.load * point.s)
         residual = root.y - step.chain - primary - secondary
         if root.done or residual == 0.0:
@@ -328,11 +342,11 @@ def _solve_creep(
 
 
 @njit(**OPTIONS)
-def _flow(bone: Bone, step: Step, point: Point, volumetric: Vector) -> Flow:
+def _flow(bone: Bone, step: Step, point: Point) -> Flow:
     """What flows at `point`."""
     primary, secondary, rate = _creep(bone, step, point.s, step.load * point.s)
     plastic = max((point.y - step.chain - primary - secondary) * point.s, 0.0)
-    trace = dot(volumetric, point.stress) / point.s
+    trace = dot(point.volumetric, point.stress) / point.s
     return Flow(plastic, primary, secondary, rate, trace, _yield(bone, step, plastic, trace))
 
 
@@ -350,31 +364,29 @@ def _excess_kappa(now: Yield, s: float, energy: float) -> float:
 
 
 @njit(**OPTIONS)
-def _excess_y(point: Point, h: float, flow: Flow, energy: float, volumetric: Vector) -> float:
+def _excess_y(point: Point, h: float, flow: Flow, energy: float) -> float:
     """df/dy at fixed strain."""
     now = flow.now
     kappa_y = point.s * (1.0 - h * point.b)
-    trace_y = flow.trace * point.b - dot(volumetric, point.w)
+    trace_y = flow.trace * point.b - dot(point.volumetric, point.w)
     release = now.slope * point.s**2 * (1.0 - point.y * point.b)
     packed = now.packing * (kappa_y * flow.trace + flow.plastic * trace_y)
     return float(_excess_kappa(now, point.s, energy) * kappa_y - now.psi * point.s * point.b - release + packed)
 
 
 @njit(**OPTIONS)
-def _solve_yield(
-    bone: Bone, step: Step, e: Vector, compliance: Block, surface: Block, volumetric: Vector, start: float
-) -> tuple[bool, Point, Flow]:
+def _solve_yield(bone: Bone, step: Step, e: Vector, blocks: Blocks, start: float) -> tuple[bool, Point, Flow]:
     """Plastic flow: f = 0, solved as -f/s = 0 because 1/s is nearly linear in y."""
     root = Root(start, start, np.inf, False)
     for _ in range(_ITERATIONS):
-        point = _point(root.y, e, compliance, surface, step.gaping)
-        flow = _flow(bone, step, point, volumetric)
+        point = _point(root.y, e, blocks, step)
+        flow = _flow(bone, step, point)
         if root.done:
             return True, point, flow
         energy = _energy(point, e)
         excess = _excess(flow.now, point.s, energy)
         h = root.y - step.chain - flow.rate
-        slope = _excess_y(point, h, flow, energy, volumetric) + point.b * excess
+        slope = _excess_y(point, h, flow, energy) + point.b * excess
         root = _advance(root, -excess / point.s, -slope / point.s, flow.now.psi)
         if root.done and root.y == point.y:
             return True, point, flow
@@ -392,7 +404,7 @@ def _write_elastic(bone: Bone, point: Point, psi: float, h: float, stress: np.nd
 
 @njit(**OPTIONS)
 def _write_plastic(
-    bone: Bone, step: Step, e: Vector, point: Point, flow: Flow, volumetric: Vector, stress: np.ndarray,
+    bone: Bone, step: Step, e: Vector, point: Point, flow: Flow, stress: np.ndarray,
     tangent: np.ndarray,
 ) -> None:  # fmt: skip
     """Stress and tangent on the yield surface, by the implicit function theorem through f = 0."""
@@ -401,8 +413,8 @@ def _write_plastic(
     along = now.psi + _excess_kappa(now, point.s, energy) * h - now.slope * point.y * point.s
     along += now.packing * flow.trace * (h - flow.plastic / point.s)
     gradient = vector_sum(scaled(along, point.w), now.slope, point.stress)
-    gradient = vector_sum(gradient, now.packing * flow.plastic / point.s, block_times(point.inverse, volumetric))
-    dy = scaled(-1.0 / _excess_y(point, h, flow, energy, volumetric), gradient)
+    gradient = vector_sum(gradient, now.packing * flow.plastic / point.s, block_times(point.inverse, point.volumetric))
+    dy = scaled(-1.0 / _excess_y(point, h, flow, energy), gradient)
     left = vector_sum(scaled(-now.psi * point.s, point.w), -now.slope * kappa_y, point.stress)
     store_vector(point.stress, now.psi * bone.modulus_mpa, stress, 0)
     store_block(point.inverse, now.psi * bone.modulus_mpa, tangent)
@@ -446,17 +458,20 @@ def _chain(bone: Bone, dt_s: float) -> Chain:
 
 
 @njit(**OPTIONS)
-def _gaping(bone: Bone, compliance: Block, kappa: float) -> Axes:
-    """What leaves 1 - (1 - share) (1 - exp(-a kappa)) of the stiffness in uniaxial tension along each axis."""
-    if kappa <= 0.0 or bone.tension_share >= 1.0:
-        return _SHUT
-    more = 1.0 / (1.0 + (1.0 - bone.tension_share) * np.expm1(-bone.damage_rate * kappa)) - 1.0
-    return (compliance[0] * more, compliance[1] * more, compliance[2] * more)
+def _kept(share: float, rate: float, kappa: float) -> float:
+    """1 - (1 - share) (1 - exp(-a kappa)): what crushing leaves along an axis in tension."""
+    return float(1.0 + (1.0 - share) * np.expm1(-rate * kappa))
+
+
+@njit(**OPTIONS)
+def _more(block: Block, factor: float) -> Axes:
+    """`factor` times the diagonal of a block's normal part."""
+    return (factor * block[0], factor * block[1], factor * block[2])
 
 
 @njit(**OPTIONS)
 def _start(
-    bone: Bone, chain: Chain, compliance: Block, strain: np.ndarray, state: np.ndarray, dt_s: float, cycles: float
+    bone: Bone, chain: Chain, blocks: Blocks, strain: np.ndarray, state: np.ndarray, dt_s: float, cycles: float
 ) -> tuple[Vector, Step, Yield]:
     """Trial elastic strain, the history at the start of the step, and what yields before anything flows."""
     e = vector_sum(load_vector(strain, 0), -1.0, load_vector(state, PLASTIC))
@@ -473,13 +488,15 @@ def _start(
     if dt_s > 0.0:
         e = vector_sum(e, -before, load_vector(state, FLOW))
     fatigue = _fatigue(bone, state[FATIGUE], cycles, state[DRIVE], state[DRIVE])
-    gaping = _gaping(bone, compliance, state[KAPPA])
+    stiff = _kept(bone.tension_share, bone.damage_rate, state[KAPPA])
+    strong = _kept(bone.tension_strength_share, bone.damage_rate, state[KAPPA])
+    gaping, parting = _more(blocks[0], 1.0 / stiff - 1.0), _more(blocks[1], 1.0 / strong**2 - 1.0)
     packed = np.exp(bone.packing_exponent * state[COMPACTION])
     past = (state[KAPPA], state[COMPACTION], state[PRIMARY], fatigue, soft)
-    step = Step(dt_s, crushed, after, *past, 0.0, gaping, packed)
+    step = Step(dt_s, crushed, after, *past, 0.0, gaping, parting, packed)
     now = _yield(bone, step, 0.0, 0.0)
     load = now.psi * bone.yield_strain / strength
-    return e, Step(dt_s, crushed, after, *past, load, gaping, packed), now
+    return e, Step(dt_s, crushed, after, *past, load, gaping, parting, packed), now
 
 
 @njit(**OPTIONS)
@@ -538,7 +555,7 @@ def _column_sums(surface: Block) -> Vector:
 @njit(**OPTIONS)
 def bone_point(
     bone: Bone,
-    blocks: tuple[Block, Block, Vector],
+    blocks: Blocks,
     chain: Chain,
     strain: np.ndarray,
     state: np.ndarray,
@@ -553,19 +570,18 @@ def bone_point(
     strain, stress (6,); state, new_state (STATE_SIZE,); blocks: compliance and surface over the axial modulus, and the
     latter's `_column_sums`; tangent (6, 6).
     """
-    compliance, surface, volumetric = blocks
-    e, step, now = _start(bone, chain, compliance, strain, state, dt_s, cycles)
+    e, step, now = _start(bone, chain, blocks, strain, state, dt_s, cycles)
     if not all_finite(e):
         return int(fail(NOT_FINITE, stress, tangent))
-    found, point, primary, secondary, rate = _solve_creep(bone, step, e, compliance, surface)
+    found, point, primary, secondary, rate = _solve_creep(bone, step, e, blocks)
     if found and _excess(now, point.s, _energy(point, e)) <= 1e-12 * now.threshold:
         _write_elastic(bone, point, now.psi, point.y - step.chain - rate, stress, tangent)
         _store(bone, chain, step, point, Flow(0.0, primary, secondary, rate, 0.0, now), cycles, state, new_state)
         return OK
-    found, point, flow = _solve_yield(bone, step, e, compliance, surface, volumetric, point.y)
+    found, point, flow = _solve_yield(bone, step, e, blocks, point.y)
     if not found:
         return int(fail(NO_ROOT, stress, tangent))
-    _write_plastic(bone, step, e, point, flow, volumetric, stress, tangent)
+    _write_plastic(bone, step, e, point, flow, stress, tangent)
     _store(bone, chain, step, point, flow, cycles, state, new_state)
     return OK
 
@@ -585,7 +601,7 @@ def bone_batch(
     first: int,
     last: int,
 ) -> None:
-    """Crushable bone at all points of cells[first:last]; constants (k, 38). See `MaterialField.update`."""
+    """Crushable bone at all points of cells[first:last]; constants (k, 39). See `MaterialField.update`."""
     for k in range(first, last):
         c = cells[k]
         bone, compliance, surface = _load_bone(constants[k]), load_block(constants[k], 0), load_block(constants[k], 9)
