@@ -219,13 +219,14 @@ def _up_to_limit(
     before = bench.state.pressure_mpa
     first = int(np.argmax(beyond_mpa))
     way = (stage.balloon_pressure_limit_mpa - before[first]) / (beyond_mpa[first] - before[first])
-    start = _pressure_load(bench, stage.force_n, before)
-    end = _pressure_load(bench, stage.force_n, before + way * (beyond_mpa - before))
+    start = pressure_load(bench, stage.force_n, before)
+    end = pressure_load(bench, stage.force_n, before + way * (beyond_mpa - before))
     for step in fem.march(bench.structure, bench.state, start, end, controls.solver, controls.in_one_step):
         yield 1.0, step
 
 
-def _pressure_load(bench: Bench, force_n: float, pressure_mpa: Array) -> fem.Load:
+def pressure_load(bench: Bench, force_n: float, pressure_mpa: Array) -> fem.Load:
+    """A force on the body and the pressures (b,) of its cavities."""
     load = force_load(bench, force_n)
     fixed, value = load.fixed.copy(), load.value.copy()
     fixed[-len(pressure_mpa) :] = True
@@ -309,8 +310,8 @@ def deflate(stage: plan.DeflateStage, bench: Bench, controls: Controls) -> Runni
     bench, step = _let_go(bench, stage, controls)
     yield _row(bench, step.equilibrium, 0.0)
     full_ml, ledger = _cavities_ml(bench), Ledger(step.equilibrium)
-    start = _pressure_load(bench, stage.force_n, bench.state.pressure_mpa)
-    end = _pressure_load(bench, stage.force_n, np.zeros(len(bench.structure.cavities)))
+    start = pressure_load(bench, stage.force_n, bench.state.pressure_mpa)
+    end = pressure_load(bench, stage.force_n, np.zeros(len(bench.structure.cavities)))
     settings = replace(controls.march, first=0.1, largest=0.2)
     for step in fem.march(bench.structure, bench.state, start, end, controls.solver, settings):
         bench = bench.after(step)
