@@ -139,10 +139,14 @@ def _rested(
     settings: NewtonSettings,
     told: ConvergenceError,
 ) -> State:
-    """The state once its load has stood still; what is to be ``told`` is raised if it does not stand."""
-    settings = replace(settings, max_iterations=_REST_ITERATIONS, patience=_REST_PATIENCE)
+    """The state once its load has stood still, for which it is given time; ``told`` is raised if it does not stand."""
+    patient = replace(
+        settings,
+        max_iterations=max(settings.max_iterations, _REST_ITERATIONS),
+        patience=max(settings.patience, _REST_PATIENCE),
+    )
     try:
-        return solve_equilibrium(structure, state, load, solver, settings).state
+        return solve_equilibrium(structure, state, load, solver, patient).state
     except ConvergenceError as error:
         raise told from error
 

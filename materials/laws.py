@@ -592,7 +592,7 @@ Quadric: phi^2 = sigma' P sigma, Deshpande & Fleck (2000, JMPS 48:1253) in the s
 Plasticity: sigma = (1 - D) C0:(E - E_in), dE_in = dlambda P sigma/phi, kappa = sum dlambda, f <= 0 with
     f = phi/E1 + D'/2 s_hat' S0 s_hat - [Y/E1 + D'/2 (Y/((1 - D) E1))^2], s_hat = sigma/((1 - D) E1), S0 = E1 C0^-1,
     D' = dD/dkappa: a generalised standard material (Halphen & Nguyen 1975, J Mecanique 14:39), since what damage
-    releases drives the flow as well. Uniaxial stress along z yields at Y whatever D'; stress that stores less
+    releases drives the flow as well. Uniaxial compression along z yields at Y whatever D'; stress that stores less
     energy at the same phi yields above it, up to a quarter more along x and y at first.
     Y = Y0 [r_pl + (1 - r_pl) exp(-kappa0/kappa_s) + k_d (e/e_d)^4], de = max(-tr dE_crush, 0): all volume that
     crushing has pressed out, which being drawn apart does not give back; kappa0 is that committed before the step,
@@ -604,9 +604,9 @@ Damage: D = min(cap, D_max (1 - exp(-a kappa)) + D_f), of the modulus as packed:
     An open-cell foam is as stiff as the square of its density (Gibson & Ashby 1982, Proc R Soc A 382:43).
 Gaping: along an axis in tension C0 of crushed bone is that of uniaxial stiffness t E_i, t = 1 - (1 - t_c)
     (1 - exp(-a kappa0)): what crushing has broken parts without a memory of it, and bears again once it touches
-    (crack closure, as Mazars & Pijaudier-Cabot 1989, J Eng Mech 115:345). P_ii is that over the square of t, with a
-    share t_s of its own in place of t_c: of the strength along that axis so much is left. Convex: the tangent stays
-    symmetric.
+    (crack closure, as Mazars & Pijaudier-Cabot 1989, J Eng Mech 115:345). P_ii is divided by the square of such
+    a t, with t_s in place of t_c: of the strength along that axis, once D' = 0, t_s is left. What flows there, creep
+    too, flows by that P, and what is drawn out stays. Convex: the tangent stays symmetric.
 Springback: of each crush increment a share chi goes into three elements of the Kelvin chain, a third each, whose
     compliance grows by a third of chi kappa (1 - D) E1/Y each: in equilibrium under the crushing stress, and coming
     back over 1.6 to 160 tau once unloaded.

@@ -138,7 +138,7 @@ class Step(NamedTuple):
 
 class Point(NamedTuple):
     """For one y: M^-1 = (S0 + y P)^-1, opened in tension, effective stress, P times it, its norm s, w = M^-1 n,
-    b = n'w, and P (1,1,1,0,0,0).
+    b = n'w, and P (1,1,1,0,0,0); P as opened too.
     """
 
     y: float
@@ -200,19 +200,19 @@ def _axes_sum(a: Axes, factor: float, b: Axes) -> Axes:
 
 
 @njit(**OPTIONS)
-def _opened(gaping: Axes, stress: Vector) -> Axes:
-    """`gaping` along the axes in tension, zero along the others."""
+def _opened(more: Axes, stress: Vector) -> Axes:
+    """`more` along the axes in tension, zero along the others."""
     return (
-        gaping[0] if stress[0] > 0.0 else 0.0,
-        gaping[1] if stress[1] > 0.0 else 0.0,
-        gaping[2] if stress[2] > 0.0 else 0.0,
+        more[0] if stress[0] > 0.0 else 0.0,
+        more[1] if stress[1] > 0.0 else 0.0,
+        more[2] if stress[2] > 0.0 else 0.0,
     )
 
 
 @njit(**OPTIONS)
 def _point(y: float, e: Vector, blocks: Blocks, step: Step) -> Point:
     """The state at y. Which axes are in tension is found by trying again until none changes: the energy is convex,
-    and nothing off the diagonal is positive, so that what a round closes stays closed.
+    and nothing off the diagonal is positive (for Poisson's ratios not below zero): what a round closes stays closed.
     """
     compliance, surface, volumetric = blocks
     closed = block_sum(compliance, y, surface)
@@ -228,8 +228,8 @@ def _point(y: float, e: Vector, blocks: Blocks, step: Step) -> Point:
         tried, opened = opened, _opened(wide, stress)
         if tried == opened:
             break
-    if opened != _SHUT:
-        parted = _opened(step.parting, stress)
+    parted = _opened(step.parting, stress)  # not only where `opened`: at y = 0 a strength may part and no stiffness
+    if parted != _SHUT:
         surface = widened(surface, parted)
         volumetric = vector_sum(volumetric, 1.0, (parted[0], parted[1], parted[2], 0.0, 0.0, 0.0))
     flow = block_times(surface, stress)
@@ -259,7 +259,7 @@ def _packed(bone: Bone, compaction: float) -> tuple[float, float]:
 def _yield(bone: Bone, step: Step, plastic: float, trace: float) -> Yield:
     """After crushing by `plastic` with flow of `trace`: damage, and the threshold Y + D'/2 (Y/psi)^2.
 
-    With it uniaxial stress yields at Y whatever D'. Softening is that of the kappa at the start of the step.
+    With it uniaxial compression along z yields at Y whatever D'. Softening is that of the kappa at the step's start.
     """
     decay = bone.damage_max * np.exp(-bone.damage_rate * (step.kappa + plastic))
     damage, slope = bone.damage_max - decay + step.fatigue, bone.damage_rate * decay
@@ -404,9 +404,8 @@ def _write_elastic(bone: Bone, point: Point, psi: float, h: float, stress: np.nd
 
 @njit(**OPTIONS)
 def _write_plastic(
-    bone: Bone, step: Step, e: Vector, point: Point, flow: Flow, stress: np.ndarray,
-    tangent: np.ndarray,
-) -> None:  # fmt: skip
+    bone: Bone, step: Step, e: Vector, point: Point, flow: Flow, stress: np.ndarray, tangent: np.ndarray
+) -> None:
     """Stress and tangent on the yield surface, by the implicit function theorem through f = 0."""
     now, energy, h = flow.now, _energy(point, e), point.y - step.chain - flow.rate
     kappa_y = point.s * (1.0 - h * point.b)

@@ -12,7 +12,7 @@ from shapes import cornered_cube
 from kyphos.errors import ConvergenceError
 from kyphos.fem import DirectSolver
 from kyphos.fem.march import MarchSettings, march
-from kyphos.fem.newton import held_load
+from kyphos.fem.newton import NewtonSettings, held_load
 
 module = importlib.import_module("kyphos.fem.march")  # the package's name stands for the function
 
@@ -45,11 +45,11 @@ class Sticky:
         return self.solve(structure, state, load, solver, newton, seconds, cycles, *given)
 
 
-def gone(pulled, sticky, monkeypatch, length=0.25) -> list[float]:
+def gone(pulled, sticky, monkeypatch, length=0.25, newton=None) -> list[float]:
     """Shares of the path at which there was an equilibrium; it takes 8 s and 2 cycles."""
     structure, state, start, end = pulled
     monkeypatch.setattr(module, "solve_equilibrium", sticky)
-    settings = MarchSettings(first=length, largest=length)
+    settings = MarchSettings(first=length, largest=length, newton=newton or NewtonSettings())
     steps = march(structure, state, start, end, DirectSolver(), settings, duration_s=8.0, cycles=2.0)
     return [step.share for step in steps]
 
@@ -73,6 +73,34 @@ def test_a_rest_that_is_of_no_use_ends_with_the_error_of_the_step(pulled, monkey
     with pytest.raises(ConvergenceError, match=r"it is stuck The step was already cut to 0\.002 .* at 0\.500 of it"):
         gone(pulled, sticky, monkeypatch)
     assert sticky.stood == [0.5]
+
+
+class Noting(Sticky):
+    """Notes under which settings the load stood still, and under which it went on."""
+
+    def __init__(self, *places: float) -> None:
+        super().__init__(*places)
+        self.rests: list[NewtonSettings] = []
+        self.others: list[NewtonSettings] = []
+
+    def __call__(self, structure, state, load, solver, newton, *given):
+        before = len(self.stood)
+        try:
+            return super().__call__(structure, state, load, solver, newton, *given)
+        finally:
+            (self.rests if len(self.stood) > before else self.others).append(newton)
+
+
+@pytest.mark.parametrize("iterations", [20, 500])
+def test_a_load_that_stands_still_is_given_time(pulled, monkeypatch, iterations):
+    noting = Noting(0.5)
+    usual = NewtonSettings(max_iterations=iterations)
+    gone(pulled, noting, monkeypatch, newton=usual)
+    (rest,) = noting.rests
+    assert set(noting.others) == {usual}
+    assert rest.patience > usual.patience
+    assert rest.max_iterations >= max(iterations, 2 * rest.patience)
+    assert replace(rest, patience=usual.patience, max_iterations=iterations) == usual
 
 
 def test_a_march_stops_at_few_places(pulled, monkeypatch):

@@ -42,6 +42,16 @@ class Odd:
 TIGHT = NewtonSettings(residual_tolerance=1e-8, minimum_load_n=1e-9, max_iterations=300)
 
 
+def test_patience_lets_a_residual_take_its_time():
+    structure, state, load = cornered_cube(-0.1)
+    with pytest.raises(ConvergenceError, match="after 15 iterations"):
+        solve_equilibrium(structure, state, load, Odd(share=0.03), TIGHT)  # it takes 23 steps to halve
+    patient = replace(TIGHT, patience=40, max_iterations=1000)
+    found = solve_equilibrium(structure, state, load, Odd(share=0.03), patient)
+    straight = solve_equilibrium(structure, state, load, DirectSolver(), TIGHT)
+    np.testing.assert_allclose(found.state.displacement_mm, straight.state.displacement_mm, atol=1e-6)
+
+
 def test_where_the_solver_stalls_the_next_step_is_damped_and_then_solved_at_any_price():
     structure, state, load = cornered_cube(-1.0)
     straight, odd = Odd(), Odd(stalls=2)

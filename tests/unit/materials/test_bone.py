@@ -39,7 +39,7 @@ def at_rest(row=ROW):
 
 
 def phi(stress, row, kappa0=0.0):
-    """Deshpande-Fleck norm of stresses (..., 6), from its definition; more along axes in which cracks gape."""
+    """Deshpande-Fleck norm of stresses (..., 6), from its definition; more along axes in which what is broken parts."""
     value = dict(zip(NAMES, row, strict=True))
     r = np.array([value["modulus_ratio_x"], value["modulus_ratio_y"], 1.0])
     pairs = np.array([r[0] * r[1], r[1] * r[2], r[0] * r[2]])
@@ -476,6 +476,7 @@ ROWS = {
     "loose": LOOSE,
     "weak in tension": WEAK,
     "weak and skewed": WEAK_SKEWED,
+    "weak but stiff": changed(WEAK, tension_share=1.0),
     "same in tension": ROW,
 }
 ANY_ROW = pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
@@ -580,6 +581,18 @@ def test_crushed_wall_yields_in_tension_at_its_share_of_the_strength():
     assert 0.3 < drawn < 1.0
     back = drive_uniaxial(CRUSHABLE_BONE, row, rest + drawn - np.linspace(0.0, 0.1, 51)[1:], after=pulled)
     assert back.stress[-1, 2] == pytest.approx(-strength(back.variable("kappa")[-2], 0.0, row), rel=1e-6)
+
+
+def test_crushed_wall_creeps_in_tension_as_it_yields():
+    """One quadric for both: under little stress 1/t^2 of what it would be with the whole strength."""
+    opened = []
+    for row in (WEAK, changed(WEAK, tension_strength_share=1.0)):
+        row = changed(row, secondary_rate_per_s=0.0, irrecoverable_share=0.0, springback_share=0.0)
+        crushed = drive_uniaxial(CRUSHABLE_BONE, changed(row, creep_coefficient=0.0), -np.linspace(0.0, 0.3, 301)[1:])
+        rest = crushed.variable("plastic_strain")[-1, 2]
+        held = drive_uniaxial(CRUSHABLE_BONE, row, [rest, rest + 1e-4], after=crushed, dt_s=[0.0, 1.0])
+        opened.append(held.variable("kelvin_strain")[-1].reshape(-1, 6)[:, 2].sum() / held.stress[-1, 2])
+    assert opened[0] == pytest.approx(25.0 * opened[1], rel=1e-6)
 
 
 def test_whole_bone_is_the_same_in_tension():
