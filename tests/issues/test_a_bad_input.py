@@ -170,7 +170,7 @@ FOUND_FAR_DOWN = r"the load point sank \d\.\d mm in one cycle"
     ("max_n", "detail"),
     [
         (4000.0, FOUND_FAR_DOWN),
-        pytest.param(6000.0, f"{NO_BALANCE}|{FOUND_FAR_DOWN}", marks=pytest.mark.validation),
+        pytest.param(6000.0, FOUND_FAR_DOWN, marks=pytest.mark.validation),
         (15000.0, NO_BALANCE),
     ],
 )
